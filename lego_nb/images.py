@@ -71,13 +71,13 @@ def write_image(
 ) -> Path:
     "Write an 8-bit PNG, whole or not at all. `UserError` on NaN, infinity or another shape."
     from PIL import Image
-    path, x = Path(path), image.detach().float().cpu()
+    path, x = Path(path), image.detach().float().cpu().numpy()
     if x.ndim == 4 and len(x) == 1: x = x[0]
     if x.ndim != 3 or len(x) != 3: raise UserError(f'{path}: need 3×H×W, got {tuple(image.shape)}.')
     if path.suffix.lower() != '.png': raise UserError(f'{path}: images are written as .png.')
-    if not x.isfinite().all(): raise UserError(f'{path}: not written, it has NaN or infinite values.')
-    rgb = (quantize(x)*255).round().byte().permute(1, 2, 0).contiguous().numpy()
-    with atomic_path(path) as part: Image.fromarray(rgb).save(part)
+    if not np.isfinite(x).all(): raise UserError(f'{path}: not written, it has NaN or infinite values.')
+    rgb = np.rint(x.clip(0, 1)*255).astype(np.uint8).transpose(1, 2, 0)  # as `quantize` does
+    with atomic_path(path) as part: Image.fromarray(np.ascontiguousarray(rgb)).save(part)
     return path
 
 # %% ../nbs/00_images.ipynb #34edede2

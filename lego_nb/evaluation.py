@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'MODELS', 'score_image', 'evaluate_model', 'read_scores', 'write_scores', 'summarize', 'table_head',
-           'table_lines', 'table_parts', 'table_markdown', 'table_text', 'results_table', 'gains', 'bootstrap_ci',
-           'paired_test', 'supervised_share', 'headline']
+           'caption', 'table_lines', 'table_parts', 'joined', 'table_markdown', 'table_text', 'results_table', 'gains',
+           'bootstrap_ci', 'paired_test', 'supervised_share', 'headline']
 
 # %% ../nbs/40_evaluation.ipynb #d9b90159
 import csv, math
@@ -16,12 +16,12 @@ from .datasets import photograph_of
 from .metrics import metric, score
 
 # %% ../nbs/40_evaluation.ipynb #21b0e88e
-def _runner(model, device, tile):
+def _runner(model, tile=None):
     if model is None: return lambda id, y: y
     if isinstance(model, (str, Path)):
         made = image_files(model)
         def load(id, y):
-            if id not in made: raise UserError(f'{model}: no image {id}; it must hold every test image under its id')
+            if id not in made: raise UserError(f'{model}: no image {id}; name its images like the test images')
             return read_image(made[id])[None].to(y)
         return load
     fn = getattr(model, 'restore', model)
@@ -37,8 +37,9 @@ def score_image(
 ): # dict metric name -> float
     "Every metric that can be computed for one image."
     if ref is not None and ref.shape != x.shape:
-        raise UserError(f'restored {tuple(x.shape[-2:])} and truth {tuple(ref.shape[-2:])} differ in size: is the scale right?')
-    return {m.name: float(score(x, m, ref if m.needs_ref else None)[0]) for m in metrics if ref is not None or not m.needs_ref}
+        raise UserError(f'restored {tuple(x.shape[-2:])} and truth {tuple(ref.shape[-2:])} differ in size')
+    able = [m for m in metrics if ref is not None or not m.needs_ref]
+    return {m.name: float(score(x, m, ref if m.needs_ref else None)[0]) for m in able}
 
 # %% ../nbs/40_evaluation.ipynb #2e41ef3d
 def _keep(images, id, **by_model):
@@ -46,26 +47,26 @@ def _keep(images, id, **by_model):
         path = Path(images)/name/f'{id}.png'
         if x is not None and not (name in ('degraded', 'truth') and path.exists()): write_image(x, path)
 
+# %% ../nbs/40_evaluation.ipynb #2e2c8365
 def evaluate_model(
     model, # has `restore`, or a function, a folder of images by id, or None for the input itself
     files:dict, # id -> (degraded file, truth file or None)
     metrics=('psnr', 'ssim', 'niqe-pocket'), # names, see `metric`
-    name='adapted', # the model's, for the rows
-    split='ood', # the images', for the rows
+    name='adapted', # of the model, for the rows
+    split='ood', # of the files, for the rows
     seed=0, # of the training, for the rows
     device='cpu',
     tile=None, # handed to `restore`, pixels
     images=None, # folder that gets <name>/<id>.png, and degraded/ and truth/ once
 ): # list of dict(model, split, photograph, image, seed, metric, value)
     "Restore every file and measure it."
-    by, run, rows = [metric(m, device) for m in metrics], _runner(model, device, tile), []
+    by, run, rows = [metric(m, device) for m in metrics], _runner(model, tile), []
     for id, (lq, gt) in files.items():
-        y = read_image(lq)[None].to(device)
-        ref = None if gt is None else read_image(gt)[None].to(device)
+        y, ref = (None if f is None else read_image(f)[None].to(device) for f in (lq, gt))
         x = quantize(run(id, y))
         if images: _keep(images, id, **{'degraded': y, 'truth': ref, name: x})
-        rows += [dict(model=name, split=split, photograph=photograph_of(id), image=id, seed=seed, metric=k, value=v)
-                 for k, v in score_image(x, ref, by).items()]
+        row = dict(model=name, split=split, photograph=photograph_of(id), image=id, seed=seed)
+        rows += [{**row, 'metric': k, 'value': v} for k, v in score_image(x, ref, by).items()]
     return rows
 
 # %% ../nbs/40_evaluation.ipynb #b6b24669
@@ -81,7 +82,8 @@ def read_scores(
         with open(path, newline='', encoding='utf-8') as f:
             return [{**r, 'seed': int(r['seed']), 'value': float(r['value'])} for r in csv.DictReader(f)]
     except FileNotFoundError: raise UserError(f'no scores in {path}: run the evaluation first') from None
-    except (KeyError, ValueError, TypeError): raise UserError(f'{path}: not a scores file, its columns are {", ".join(COLUMNS)}') from None
+    except (KeyError, ValueError, TypeError):
+        raise UserError(f'{path}: not a scores file, its columns are {", ".join(COLUMNS)}') from None
 
 # %% ../nbs/40_evaluation.ipynb #479e4ae3
 def write_scores(
@@ -101,7 +103,9 @@ def summarize(
 ): # dict (model, split, metric) -> dict photograph -> mean, and last 'mean' over photographs
     "Means by photograph."
     groups = {}
-    for r in rows: groups.setdefault((r['model'], r['split'], r['metric']), {}).setdefault(r['photograph'], []).append(r['value'])
+    for r in rows:
+        group = groups.setdefault((r['model'], r['split'], r['metric']), {})
+        group.setdefault(r['photograph'], []).append(r['value'])
     by_photo = {k: {p: float(np.mean(v)) for p, v in sorted(g.items())} for k, g in groups.items()}
     return {k: {**g, 'mean': float(np.mean(list(g.values())))} for k, g in by_photo.items()}
 
@@ -116,10 +120,13 @@ def table_head(
     "A column for each model, and one for its gain where it was fine-tuned."
     return [c for m in models for c in [m, 'gain'][:1+_gained(m, models)]]
 
+def caption(metric): return metric.upper() if metric in ('psnr', 'ssim') else metric
+
+# %% ../nbs/40_evaluation.ipynb #7f1e37fd
 def _cells(means, models, split, metric, photo):
     digits = 3 if metric == 'ssim' else 2
     v = {m: means.get((m, split, metric), {}).get(photo, math.nan) for m in models}
-    def show(x, sign=''): return '' if math.isnan(x) else f'{x:{sign}.{digits}f}'
+    def show(x, sign=''): return '' if math.isnan(x) else f'{round(x, digits)+0:{sign}.{digits}f}'
     pairs = {m: [show(x), show(x - v.get('unadapted', math.nan), '+')] for m, x in v.items()}
     return [c for m, pair in pairs.items() for c in pair[:1+_gained(m, models)]]
 
@@ -152,6 +159,11 @@ def table_parts(
     models = [m for m in MODELS if any(r['model'] == m for r in rows)]
     return models, {m: table_lines(rows, m, models) for m in names}
 
+# %% ../nbs/40_evaluation.ipynb #862ea3aa
+def joined(parts): # list of lists of text: split, photograph, and the cells of all metrics
+    "The metrics of `table_parts` beside each other."
+    return [[*a[0][:2], *[c for line in a for c in line[2:]]] for a in zip(*parts.values())]
+
 # %% ../nbs/40_evaluation.ipynb #709ff4eb
 def table_markdown(
     rows:list, # from `read_scores`
@@ -159,11 +171,10 @@ def table_markdown(
 ): # Markdown text
     "All metrics beside each other."
     models, parts = table_parts(rows, metrics)
-    heads = [f'{m.upper() if m in ("psnr", "ssim") else m} {c}' for m in parts for c in table_head(models)]
-    lines = [[*a[0][:2], *[c for line in a for c in line[2:]]] for a in zip(*parts.values())]
-    bold = [[f'**{c}**' if c and l[1].startswith('mean of') else c for c in l] for l in lines]
-    rule = '|---|---|' + '--:|'*len(heads)
-    return '\n'.join(['| split | photograph | ' + ' | '.join(heads) + ' |', rule, *[f'| {" | ".join(l)} |' for l in bold]])
+    heads = [f'{caption(m)} {c}' for m in parts for c in table_head(models)]
+    bold = [[f'**{c}**' if c and l[1].startswith('mean of') else c for c in l] for l in joined(parts)]
+    rule = ['---', '---'] + ['--:']*len(heads)
+    return '\n'.join(f'| {" | ".join(l)} |' for l in [['split', 'photograph', *heads], rule, *bold])
 
 # %% ../nbs/40_evaluation.ipynb #74d10091
 def table_text(
@@ -174,11 +185,13 @@ def table_text(
     models, parts = table_parts(rows, metrics)
     blocks = []
     for m, lines in parts.items():
-        grid = [[m.upper() if m in ('psnr', 'ssim') else m, '', *table_head(models)], *lines]
-        wide = [max(len(l[k]) for l in grid) for k in range(len(grid[0]))]
-        blocks.append('\n'.join('  '.join(c.ljust(w) if k < 2 else c.rjust(w) for k, (c, w) in enumerate(zip(l, wide))).rstrip() for l in grid))
+        grid = [[caption(m), '', *table_head(models)], *lines]
+        wide = [max(map(len, column)) for column in zip(*grid)]
+        align = [str.ljust]*2 + [str.rjust]*len(wide)
+        blocks.append('\n'.join('  '.join(a(c, w) for a, c, w in zip(align, l, wide)) for l in grid))
     return '\n\n'.join(blocks)
 
+# %% ../nbs/40_evaluation.ipynb #369d4f00
 def results_table(
     rows:list, # from `read_scores`
     metrics=None, # names; None: psnr and ssim, or without truth all there are
@@ -218,15 +231,15 @@ def bootstrap_ci(
 def paired_test(
     differences, # one for each photograph, model minus base
     seed=0, # of the random patterns where there are too many to try all
-    n=10_000, # patterns
+    n=10_000, # patterns tried
 ): # two-sided p-value
     "Sign-flip permutation test of a mean difference."
     from scipy.stats import permutation_test
     d = np.asarray(list(differences), float)
     if not d.any(): return 1.
     mean = lambda x, axis: x.mean(axis=axis)
-    res = permutation_test((d,), mean, permutation_type='samples', vectorized=True, n_resamples=n, rng=np.random.default_rng(seed))
-    return float(res.pvalue)
+    how = dict(permutation_type='samples', vectorized=True, n_resamples=n)
+    return float(permutation_test((d,), mean, rng=np.random.default_rng(seed), **how).pvalue)
 
 # %% ../nbs/40_evaluation.ipynb #7bf684b8
 def supervised_share(
@@ -248,8 +261,9 @@ def headline(
     g = gains(rows, metric, split=split)
     if not g: return None
     mean, low, high = bootstrap_ci(g.values())
-    unit, name = (' dB', 'PSNR') if metric == 'psnr' else ('', metric)
-    kind = {'ood': 'Out of distribution', 'id': 'In distribution'}.get(split, split)
+    unit = ' dB' if metric == 'psnr' else ''
+    where = {'ood': 'Out of distribution', 'id': 'In distribution'}.get(split, split)
     share = supervised_share(rows, metric, split) if split == 'ood' else None
-    return (f'{kind}: {name} {mean:+.2f}{unit} over {len(g)} photographs (95 % interval {low:+.2f} to {high:+.2f}), '
-            f'{sum(v > 0 for v in g.values())} of {len(g)} higher' + (f', {share:.0%} of the supervised gain.' if share is not None else '.'))
+    end = '' if share is None else f', {100*share:.0f} % of the supervised gain'
+    return (f'{where}: {caption(metric)} {mean:+.2f}{unit} over {len(g)} photographs '
+            f'(95 % interval {low:+.2f} to {high:+.2f}), {sum(v > 0 for v in g.values())} of {len(g)} higher{end}.')

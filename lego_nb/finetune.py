@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FinetuneSettings', 'counts', 'sample_weights', 'mixed_loss', 'draw_batch', 'Adaptation', 'finetune']
 
-# %% ../nbs/30_finetune.ipynb #e04dd874
-import copy, json, math, random, shutil
+# %% ../nbs/30_finetune.ipynb #e75fa3e0
+import copy, json, math, pickle, random, shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -278,28 +278,30 @@ def identity(self: Adaptation) -> dict:
 def resume(self: Adaptation) -> int:  # updates done
     "Go back to the latest checkpoint, if any. `UserError`: it was made with other settings."
     from safetensors.torch import load_file
-    if not (states := self.states()): return 0
+    if not (states := self.states()): return self._cut_log()
     saved = json.loads((states[-1]/'state.json').read_text())
     changes = {k: v for k, v in self.identity().items() if saved.get(k) != v}
     if changes:
         differ = '; '.join(f'{k} {saved.get(k)} there, {v} here' for k, v in changes.items())
         raise UserError(f'{self.out} was begun with other settings ({differ}): use another folder.')
-    self.accelerator.load_state(str(states[-1]))
+    try: self.accelerator.load_state(str(states[-1]))
+    except (OSError, RuntimeError, pickle.UnpicklingError):
+        raise UserError(f'{states[-1]} is damaged: remove it, and the one before it is used.') from None
     self.step = saved['step']
     shadow = load_file(states[-1]/'ema.safetensors', device=str(self.accelerator.device))
     shadow = [shadow[f'{i}'] for i in range(len(shadow))]
     if self.ema: self.ema.load_state_dict(dict(shadow_params=shadow, optimization_step=self.step))
-    self._cut_log()
-    return self.step
+    return self._cut_log()
 
 # %% ../nbs/30_finetune.ipynb #0eb600d5
 @patch
-def _cut_log(self: Adaptation):
+def _cut_log(self: Adaptation) -> int:  # updates done
     "Drop the lines of updates that will be done again."
-    if not self.accelerator.is_main_process: return
     log = self.out/'metrics.jsonl'
-    lines = [json.dumps(o) + '\n' for o in read_jsonl(log) if o['step'] <= self.step]
-    with atomic_path(log) as part: part.write_text(''.join(lines))
+    if self.accelerator.is_main_process and log.exists():
+        lines = [json.dumps(o) + '\n' for o in read_jsonl(log) if o['step'] <= self.step]
+        with atomic_path(log) as part: part.write_text(''.join(lines))
+    return self.step
 
 # %% ../nbs/30_finetune.ipynb #a790001c
 @patch
@@ -348,7 +350,7 @@ def finetune(
     progress=True,  # show a bar
     callback=None,  # called with every record of metrics.jsonl
 ):  # -> the adapted restorer, on the device of the one passed in
-    "Equation 7. `UserError`: no pairs of a domain, other settings in `out`, loss not finite."
+    "Stage 2. `UserError`: no pairs of a domain, other settings in `out`, loss not finite."
     from tqdm.auto import tqdm
     s, device = settings or FinetuneSettings(), next(restorer.parameters()).device
     with torch.random.fork_rng(devices=[]):

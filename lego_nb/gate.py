@@ -4,16 +4,16 @@
 
 # %% auto #0
 __all__ = ['MODES', 'GATES', 'COLOURS', 'gradients', 'structure', 'consistency', 'fidelity', 'score_row', 'score_rows',
-           'GateSettings', 'judged', 'bar', 'nothing_passes', 'decide', 'score_histogram', 'gate_summary', 'gate_table',
-           'gate_widget']
+           'GateSettings', 'lower_is_better', 'judged', 'bar', 'nothing_passes', 'decide', 'score_histogram',
+           'gate_summary', 'gate_table', 'gate_widget']
 
-# %% ../nbs/23_gate.ipynb #b7e65a0c
-import io
+# %% ../nbs/23_gate.ipynb #3f1d67b6
+import io, math
 import numpy as np, torch, torch.nn.functional as F
 from dataclasses import dataclass, replace
 from pathlib import Path
 from .images import UserError, read_image
-from .metrics import metric, psnr, score
+from .metrics import metric, psnr, pyiqa_configs, score
 
 # %% ../nbs/23_gate.ipynb #9af02e19
 def gradients(
@@ -56,9 +56,7 @@ def fidelity(
     res = dict(psnr=psnr(target, restored).clamp(max=100), structure=structure(target, restored))
     return res if lq is None else {**res, 'consistency': consistency(target, lq)}
 
-# %% ../nbs/23_gate.ipynb #414b4b3a
-def _finite(x): return round(float(x), 5) if np.isfinite(float(x)) else None
-
+# %% ../nbs/23_gate.ipynb #d9bc2b23
 def score_row(
     id:str,
     files:dict, # `target` and `restored`, image files; with `lq` consistency is added
@@ -69,8 +67,8 @@ def score_row(
     x, r, *y = (read_image(files[k])[None].to(device) for k in ('target', 'restored', 'lq') if files.get(k))
     f = fidelity(x, r, *y)
     a, b = score(torch.cat([x, r]), by)
-    scores = {by.name: a, f'{by.name}_restored': b, **f}
-    return dict(id=id, scores={k: _finite(v) for k,v in scores.items()})
+    scores = {k: float(v) for k,v in {by.name: a, f'{by.name}_restored': b, **f}.items()}
+    return dict(id=id, scores={k: round(v, 5) if np.isfinite(v) else None for k,v in scores.items()})
 
 # %% ../nbs/23_gate.ipynb #ba685e27
 def score_rows(
@@ -81,7 +79,8 @@ def score_rows(
 ): # list of rows dict(id, scores)
     "Score every target and its restoration."
     by = metric(getattr(settings, 'metric', settings), device)
-    if by.needs_ref: raise UserError(f'{by.name} needs a truth and the gate has none: take a no-reference score, such as niqe-pocket or nima')
+    if by.needs_ref:
+        raise UserError(f'{by.name} needs a truth and the gate has none: take niqe-pocket or nima')
     return [score_row(i, f, by, device) for i, f in (progress or iter)(files.items())]
 
 # %% ../nbs/23_gate.ipynb #49b0d24c
@@ -100,111 +99,125 @@ class GateSettings:
         if self.mode == 'quantile' and not 0 < self.value <= 1:
             raise UserError(f'gate value {self.value} is a share to keep: give it above 0 and up to 1')
 
-# %% ../nbs/23_gate.ipynb #99efce08
-GATES = {'niqe-pocket': GateSettings(), 'nima': GateSettings('nima', 'threshold', 4.2),
+# %% ../nbs/23_gate.ipynb #66c1c2e6
+GATES = {'niqe-pocket': GateSettings(), 'nima': GateSettings('nima', 'threshold', 4.2, None),
          'none': GateSettings(mode='none', min_fidelity=None)}
 
-# %% ../nbs/23_gate.ipynb #de5d087d
+# %% ../nbs/23_gate.ipynb #239f04dc
+def lower_is_better(
+    name, # of a metric
+): # bool
+    "Direction of a metric, without loading it."
+    known = pyiqa_configs()
+    return known[name].get('lower_better', False) if name in known else metric(name).lower_better
+
+# %% ../nbs/23_gate.ipynb #5515dacb
+def _sign(settings): return -1 if settings.mode != 'none' and lower_is_better(settings.metric) else 1
+
 def _column(rows, key):
-    if not all(key in r.get('scores', {}) for r in rows): raise UserError(f'no score {key!r} in the rows: run score_rows by it first')
-    return np.array([np.nan if (v := r['scores'][key]) is None else v for r in rows], float)
+    if not all(key in r.get('scores', {}) for r in rows):
+        raise UserError(f'no score {key!r} in the rows: run score_rows by it first')
+    return np.array([r['scores'][key] for r in rows], float) # None becomes NaN
 
-def _sign(settings, lower_better=None):
-    if settings.mode == 'none': return 1
-    return -1 if (metric(settings.metric).lower_better if lower_better is None else lower_better) else 1
-
+# %% ../nbs/23_gate.ipynb #cfe6cf37
 def judged(
     rows:list, # with `scores`
     settings:GateSettings,
-    sign=1, # -1 where lower is better
 ): # array, larger is better: the signed score, or what it gains over the restoration
     "The number of each row that the gate compares."
     if settings.mode == 'none': return np.zeros(len(rows))
-    x = sign*_column(rows, settings.metric)
-    return x - sign*_column(rows, f'{settings.metric}_restored') if settings.mode == 'gain' else x
+    x = _sign(settings)*_column(rows, settings.metric)
+    if settings.mode != 'gain': return x
+    return x - _sign(settings)*_column(rows, f'{settings.metric}_restored')
 
 # %% ../nbs/23_gate.ipynb #ac0cd740
 def bar(
     values, # from `judged`
     settings:GateSettings,
-    sign=1, # -1 where lower is better
 ): # the least value that passes
     "Where the gate stands, on the scale of `judged`."
     if settings.mode == 'none': return -np.inf
     if settings.mode == 'gain': return settings.value
-    if settings.mode == 'threshold': return sign*settings.value
+    if settings.mode == 'threshold': return _sign(settings)*settings.value
     best = np.sort(values[np.isfinite(values)])[::-1]
     return best[int(np.ceil(settings.value*len(best)))-1] if len(best) else np.inf
 
 # %% ../nbs/23_gate.ipynb #c6def973
-def _verdict(row, value, least, settings, sign):
-    s, m = row['scores'], settings
-    if m.min_fidelity is not None and s['psnr'] < m.min_fidelity:
-        return False, f'fidelity: {s["psnr"]:.1f} dB to its restoration, at least {m.min_fidelity:g} asked'
+def _verdict(row, value, least, m):
+    sign, db = _sign(m), row['scores'].get('psnr')
+    if m.min_fidelity is not None and not (db is not None and db >= m.min_fidelity):
+        return False, f'fidelity: {db or math.nan:.1f} dB to its restoration, at least {m.min_fidelity:g} asked'
     if m.mode == 'none': return True, 'no score asked'
     if not np.isfinite(value): return False, f'score: {m.metric} has no value here'
-    if m.mode == 'gain': return bool(value >= least), f'score: {m.metric} {"lower" if sign < 0 else "higher"} by {value:.3f}, at least {least:.3f} asked'
-    return bool(value >= least), f'score: {m.metric} {sign*value:.3f}, {"at most" if sign < 0 else "at least"} {sign*least:.3f} asked'
+    if m.mode == 'gain': said = f'{"lower" if sign < 0 else "higher"} by {value:.3f}, at least {least:.3f} asked'
+    else: said = f'{sign*value:.3f}, {"at most" if sign < 0 else "at least"} {sign*least:.3f} asked'
+    return bool(value >= least), f'score: {m.metric} {said}'
 
 # %% ../nbs/23_gate.ipynb #d2d86557
 def _spread(x): return ' | '.join(f'{v:.2f}' for v in np.percentile(x, [0, 25, 50, 75, 100]))
 
-def _half(x, digits=2):
+def _half(x):
     best = np.sort(x)[::-1]
-    return np.floor(best[(len(best)-1)//2]*10**digits)/10**digits
+    return np.floor(100*best[(len(best)-1)//2])/100 # rounded towards passing
 
-def nothing_passes(rows, settings, sign): # one line
+# %% ../nbs/23_gate.ipynb #1dcbf562
+def nothing_passes(
+    rows:list, # with `scores`
+    m:GateSettings,
+): # one line
     "What stands in the way of a gate that keeps nothing, and what would pass half."
-    values, db, m = judged(rows, settings, sign), _column(rows, 'psnr'), settings
-    near = db >= (-np.inf if m.min_fidelity is None else m.min_fidelity)
+    values, near = judged(rows, m), np.ones(len(rows), bool)
     head = f'the gate keeps none of {len(rows)} pseudo-targets'
-    if not near.any(): return f'{head}: PSNR to the restoration is {_spread(db)} dB (least, quartiles, most); min_fidelity {_half(db):g} would pass half'
-    x = values[near & np.isfinite(values)]
+    if m.min_fidelity is not None: near = (db := _column(rows, 'psnr')) >= m.min_fidelity
+    if not near.any(): return (f'{head}: PSNR to the restoration is {_spread(db)} dB (least, quartiles, most); '
+                               f'min_fidelity {_half(db):g} would pass half')
+    x, sign = values[near & np.isfinite(values)], _sign(m)
     if not len(x): return f'{head}: {m.metric} has no value on any of them; take another metric'
-    half = _half(x)
-    what = f'value {np.ceil((values >= half).mean()*100)/100 if m.mode == "quantile" else half if m.mode == "gain" else sign*half:g} would pass half'
-    if m.mode == 'gain': return f'{head}: the gain in {m.metric} is {_spread(x)} (least, quartiles, most); {what}'
-    return f'{head}: {m.metric} is {_spread(sign*x)} (least, quartiles, most), {"lower" if sign < 0 else "higher"} is better; {what}'
+    half = dict(threshold=sign*_half(x), gain=_half(x), quantile=np.ceil(100*np.mean(values >= _half(x)))/100)[m.mode]
+    what = f'the gain in {m.metric} is {_spread(x)}' if m.mode == 'gain' else f'{m.metric} is {_spread(sign*x)}'
+    better = '' if m.mode == 'gain' else f', {"lower" if sign < 0 else "higher"} is better'
+    return f'{head}: {what} (least, quartiles, most){better}; value {half:g} would pass half'
 
 # %% ../nbs/23_gate.ipynb #f4724186
 def decide(
     rows:list, # with `scores`, see `score_rows`
     settings:GateSettings,
-    lower_better=None, # direction of the score; None: asked of `metric`
 ): # the same rows, each with `kept` (bool) and `reason` added
     "Keep or reject every row; `UserError` with the way out when none is kept."
     if not rows: raise UserError('no pseudo-targets to gate: run the refinement first')
-    sign = _sign(settings, lower_better)
-    values = judged(rows, settings, sign)
-    least = bar(values, settings, sign)
-    res = [_verdict(r, v, least, settings, sign) for r, v in zip(rows, values)]
-    if not any(kept for kept, _ in res): raise UserError(nothing_passes(rows, settings, sign))
+    values = judged(rows, settings)
+    least = bar(values, settings)
+    res = [_verdict(r, v, least, settings) for r, v in zip(rows, values)]
+    if not any(kept for kept, _ in res): raise UserError(nothing_passes(rows, settings))
     for r, (kept, why) in zip(rows, res): r.update(kept=kept, reason=why)
     return rows
 
-# %% ../nbs/23_gate.ipynb #ddcd3162
+# %% ../nbs/23_gate.ipynb #94bf07d6
 COLOURS = {'kept': '#3b7dd8', 'rejected by score': '#e08a2e', 'rejected by fidelity': '#b04a5a'}
 
+def _axis(rows, settings):
+    "Values as people read them, the threshold, and the name of the axis."
+    gain, values = settings.mode == 'gain', judged(rows, settings)
+    sign = 1 if gain else _sign(settings)
+    better = 'gain' if gain else 'lower is better' if sign < 0 else 'higher is better'
+    return sign*values, sign*bar(values, settings), f'{settings.metric} ({better})'
+
+# %% ../nbs/23_gate.ipynb #ddcd3162
 def score_histogram(
     rows:list, # from `decide`
     settings:GateSettings,
-    lower_better=None, # direction of the score; None: asked of `metric`
     bins=20,
 ): # matplotlib Figure
     "Scores of kept and rejected targets, with the threshold."
     import matplotlib.pyplot as plt
-    sign = _sign(settings, lower_better)
-    flip = 1 if settings.mode == 'gain' else sign
-    values = judged(rows, settings, sign)
-    x, least, fine = flip*values, flip*bar(values, settings, sign), np.isfinite(values)
+    x, alpha, name = _axis(rows, settings)
     kept, far = np.array([[r['kept'], r['reason'].startswith('fidelity')] for r in rows]).T
     parts = dict(zip(COLOURS, [kept, ~kept & ~far, far]))
     fig, ax = plt.subplots(figsize=(6.4, 2.2), dpi=80, layout='constrained')
-    ax.hist([x[m & fine] for m in parts.values()], bins, stacked=True, color=list(COLOURS.values()),
-            label=[f'{k} ({m.sum()})' for k,m in parts.items()])
-    if np.isfinite(least): ax.axvline(least, ls='--', lw=1.5, color='#888888', label=f'threshold {least:.2f}')
-    better = 'gain' if settings.mode == 'gain' else f'{"lower" if sign < 0 else "higher"} is better'
-    ax.set(xlabel=f'{settings.metric} ({better})', ylabel='images')
+    ax.hist([x[m & np.isfinite(x)] for m in parts.values()], bins, stacked=True,
+            color=list(COLOURS.values()), label=[f'{k} ({m.sum()})' for k,m in parts.items()])
+    if np.isfinite(alpha): ax.axvline(alpha, ls='--', color='#888888', label=f'threshold {alpha:.2f}')
+    ax.set(xlabel=name, ylabel='images')
     ax.spines[['top', 'right']].set_visible(False)
     ax.legend(frameon=False, fontsize=8, bbox_to_anchor=(1, 1), loc='upper left')
     plt.close(fig)
@@ -214,12 +227,9 @@ def score_histogram(
 def gate_summary(
     rows:list, # from `decide`
     settings:GateSettings,
-    lower_better=None, # direction of the score; None: asked of `metric`
-): # dict: generated, kept, pass_rate 0 to 1, score, threshold (of the score, or of its gain; None in mode none)
+): # dict: generated, kept, pass_rate 0 to 1, score, threshold (of the score or of its gain; None without one)
     "What a gate did, in numbers."
-    sign = _sign(settings, lower_better)
-    least = bar(judged(rows, settings, sign), settings, sign)
-    alpha = least if settings.mode == 'gain' else sign*least
+    _, alpha, _ = _axis(rows, settings)
     n, kept = len(rows), sum(r['kept'] for r in rows)
     return dict(generated=n, kept=kept, pass_rate=kept/n, score=settings.metric,
                 threshold=float(alpha) if np.isfinite(alpha) else None)
@@ -229,39 +239,40 @@ def gate_table(
     summaries:dict, # name of the data -> dict from `gate_summary`
 ): # Markdown text
     "Table 10 for our own data: generated, threshold, pass rate."
-    head = '| data | generated | score | threshold | pass rate |\n|---|--:|---|--:|--:|'
-    def number(t): return 'none' if t is None else f'{t:.2f}'
-    return '\n'.join([head] + [f'| {name} | {s["generated"]:,} | {s["score"]} | {number(s["threshold"])} | {s["pass_rate"]:.1%} |'
-                               for name, s in summaries.items()])
+    lines = ['| data | generated | score | threshold | pass rate |', '|---|--:|---|--:|--:|']
+    for name, s in summaries.items():
+        alpha = 'none' if s['threshold'] is None else f'{s["threshold"]:.2f}'
+        lines.append(f'| {name} | {s["generated"]:,} | {s["score"]} | {alpha} | {s["pass_rate"]:.1%} |')
+    return '\n'.join(lines)
 
-# %% ../nbs/23_gate.ipynb #db50645f
-def _sliders(rows, settings, sign):
-    import ipywidgets as w
-    x = judged(rows, settings, sign)*(1 if settings.mode == 'gain' else sign)
-    lo, hi = (.01, 1.) if settings.mode == 'quantile' else (np.nanmin(x), np.nanmax(x))
-    value = w.FloatSlider(min=lo, max=hi, step=(hi-lo)/100, value=settings.value, description=settings.mode)
-    return value, w.FloatSlider(min=0, max=40, step=.5, value=settings.min_fidelity or 0, description='fidelity, dB')
-
-def gate_widget(
-    rows:list, # with `scores`
-    settings=None, # `GateSettings` to start from
-    lower_better=None, # direction of the score; None: asked of `metric`
-): # ipywidgets box: two sliders, a line of text and the histogram; `.settings` is the choice
-    "Try gates by hand."
-    import ipywidgets as w
-    settings, rows = settings or GateSettings(), [dict(r) for r in rows]
-    sliders, line, plot = _sliders(rows, settings, _sign(settings, lower_better)), w.Label(), w.Image(format='png')
-    box = w.VBox([*sliders, line, plot])
-    def update(*_):
-        box.settings = s = replace(settings, value=sliders[0].value, min_fidelity=sliders[1].value)
-        try: line.value = f'{sum(r["kept"] for r in decide(rows, s, lower_better))} of {len(rows)} kept'
-        except UserError as e: line.value, plot.value = str(e), b''
-        else: plot.value = _png(score_histogram(rows, s, lower_better))
-    for s in sliders: s.observe(update, 'value')
-    update()
-    return box
-
+# %% ../nbs/23_gate.ipynb #eb42400f
 def _png(fig):
     buffer = io.BytesIO()
     fig.savefig(buffer, format='png')
     return buffer.getvalue()
+
+def _sliders(rows, settings):
+    import ipywidgets as w
+    x, _, _ = _axis(rows, settings)
+    lo, hi = (.01, 1.) if settings.mode in ('quantile', 'none') else (np.nanmin(x), np.nanmax(x))
+    value = w.FloatSlider(min=lo, max=hi, step=(hi-lo)/100, value=settings.value, description=settings.mode)
+    return value, w.FloatSlider(min=0, max=40, step=.5, value=settings.min_fidelity or 0, description='fidelity')
+
+# %% ../nbs/23_gate.ipynb #cb657816
+def gate_widget(
+    rows:list, # with `scores`
+    settings=None, # `GateSettings` to start from
+): # ipywidgets box: two sliders, a line of text and the histogram; `.settings` is the choice
+    "Try gates by hand."
+    import ipywidgets as w
+    settings, rows = settings or GateSettings(), [dict(r) for r in rows]
+    sliders, line, plot = _sliders(rows, settings), w.Label(), w.Image(format='png')
+    box = w.VBox([*sliders, line, plot])
+    def update(*_):
+        s = box.settings = replace(settings, value=sliders[0].value, min_fidelity=sliders[1].value)
+        try: line.value = f'{sum(r["kept"] for r in decide(rows, s))} of {len(rows)} kept'
+        except UserError as e: line.value, plot.value = str(e), b''
+        else: plot.value = _png(score_histogram(rows, s))
+    for s in sliders: s.observe(update, 'value')
+    update()
+    return box

@@ -269,7 +269,7 @@ def cannot_import(name, e):
     if 'libGL' in str(e): fix = 'install libgl1 (apt), or replace opencv-python by opencv-python-headless'
     elif getattr(e, 'name', None): fix = f'pip install {e.name}'
     else: fix = 'reinstall pyiqa'
-    return UserError(f'{name} needs pyiqa, which does not import here ({str(e).splitlines()[0]}): {fix}')
+    return UserError(f'{name} of pyiqa does not load here ({str(e).splitlines()[0]}): {fix}')
 
 # %% ../nbs/04_metrics.ipynb #e6a58271
 def pyiqa_net(
@@ -306,7 +306,7 @@ def pyiqa_metric(
     def fn(x, *ref):
         try:
             with quiet(): out = net(x, *ref)
-        except (AssertionError, TypeError, ValueError) as e:
+        except (AssertionError, RuntimeError, TypeError, ValueError) as e:
             raise UserError(f'{name} cannot score images of {tuple(x.shape)}: {e}') from e
         return torch.as_tensor(out).reshape(len(x), -1)[:,0].float().cpu()
     return Metric(name, fn, config.get('lower_better', False), config.get('score_range', ''),

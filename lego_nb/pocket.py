@@ -303,6 +303,6 @@ def lego_pocket(
     oracle = pocket_oracle()
     recipe = Recipe(oracle.transformer.train().requires_grad_(True), out/'state/oracle.pt', oracle_iterations, 8e-4, **args)
     oracle.transformer = recipe.fit(oracle_loss(oracle, crops)).eval()
-    stats = fit_niqe([read_image(f)[None] for f in train.values()])
+    stats = fit_niqe([read_image(f) for f in train.values()])
     write_weights(out/'weights', net.cpu(), oracle, stats, photographs=len(train), validation=len(valid), cost=cost)
     print(f"weights and model card: {out/'weights'}")

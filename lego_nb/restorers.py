@@ -62,7 +62,7 @@ class NetRestorer(nn.Module):
         loss='l1',  # a name in LOSSES, or a function of (prediction, target) -> B
         scale=1,  # output side over input side
         multiple=None,  # of pixels that the sides must be; None: the net's own `multiple`, else 1
-        minimum=1,  # smallest side in pixels
+        minimum=1,  # smallest side in pixels, itself such a multiple
         config=None,  # what rebuilds the net, a dict with `kind`; None: the net's own `config`
         call=None,  # function of (net, y) for nets that need more than an image
     ):
@@ -83,7 +83,7 @@ def predict(
     y,  # B×3×H×W in [0,1]
 ) -> torch.Tensor:  # B×3×(H·scale)×(W·scale), not clamped
     "One pass through the net, with gradients."
-    small = min(y.shape[-2:]) < self.minimum  # spandrel's minimum is a multiple of its multiple
+    small = min(y.shape[-2:]) < self.minimum
     padded, (h, w) = pad_to_multiple(y, self.minimum if small else self.multiple)
     out = self.call(self.net, padded) if self.call else self.net(padded)
     return out[..., :h*self.scale, :w*self.scale]
@@ -261,7 +261,7 @@ def restore_folder(
     out,  # folder; id.png appears there when it is whole
     batch_size=8,
     tile=None,  # side in pixels above which an image is tiled
-    device=None,  # where the batches go; None: they stay on the CPU until `restore` moves them
+    device=None,  # where the restorer is moved; None: it stays
     progress=True,  # show a bar
 ) -> tuple:  # ids that stand in `out`, in the order of `files`; list of (id, reason) that failed
     "Restore every file that `out` does not hold yet. A bad image is noted and the rest goes on."

@@ -7,8 +7,8 @@ __all__ = ['MODES', 'GATES', 'COLOURS', 'gradients', 'structure', 'consistency',
            'GateSettings', 'lower_is_better', 'judged', 'bar', 'nothing_passes', 'decide', 'score_histogram',
            'gate_summary', 'gate_table', 'gate_widget']
 
-# %% ../nbs/23_gate.ipynb #3f1d67b6
-import io, math
+# %% ../nbs/23_gate.ipynb #5f7a8dc6
+import functools, io, math
 import numpy as np, torch, torch.nn.functional as F
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,6 +104,7 @@ GATES = {'niqe-pocket': GateSettings(), 'nima': GateSettings('nima', 'threshold'
          'none': GateSettings(mode='none', min_fidelity=None)}
 
 # %% ../nbs/23_gate.ipynb #239f04dc
+@functools.lru_cache
 def lower_is_better(
     name, # of a metric
 ): # bool

@@ -236,7 +236,7 @@ def save_pretrained(self:Oracle,
     folder,index = Path(folder), {'_class_name': 'FluxPipeline', '_diffusers_version': __version__}
     for part in PARTS:
         o = getattr(self, part)
-        if dtype and part!='scheduler': o = copy.deepcopy(o).to(dtype)
+        if dtype and part!='scheduler': o = torch.nn.Module.to(copy.deepcopy(o), dtype)  # diffusers' own `to` warns
         o.save_pretrained(folder/part)
         module = type(o).__module__
         index[part] = ['diffusers' if module.startswith('diffusers.') else module, type(o).__name__]

@@ -121,16 +121,17 @@ def update(self:Recipe, loss):
 def fit(self:Recipe,
     loss,      # (model, generator, step) -> scalar
     every=500, # steps between two states
+    progress=True, # show a bar
 ):
     "Run to the end, or to the deadline"
     from tqdm.auto import tqdm
-    with tqdm(total=self.iterations, initial=self.step, desc=Path(self.path).stem, mininterval=5) as bar:
+    with tqdm(total=self.iterations, initial=self.step, desc=Path(self.path).stem, mininterval=5, disable=not progress) as bar:
         while self.step < self.iterations:
             value = loss(self.model, torch.Generator().manual_seed(1_000_003 + self.step), self.step)
             self.update(value)
             if self.step % 50 == 0: bar.set_postfix(loss=f'{value.item():.4f}')
             bar.update()
-            late = self.deadline and time.time() > self.deadline
+            late = self.deadline is not None and time.time() > self.deadline
             if self.step % every == 0 or late or self.step == self.iterations: self.save()
             if late and self.step < self.iterations: raise Stop(f'time is up at step {self.step} of {self.iterations}; the same command goes on')
     return self.mean

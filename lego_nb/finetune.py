@@ -132,13 +132,13 @@ def _pairs_for(pairs, share, name, settings):
     return pairs
 
 # %% ../nbs/30_finetune.ipynb #34f7efa5
-def _accelerator(mixed_precision, out):
-    "An Accelerator for one training."
+def _accelerator(mixed_precision, out, cpu):
+    "An Accelerator for one training; a restorer on the CPU stays there."
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.utils import DataLoaderConfiguration, ProjectConfiguration
     AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=mixed_precision,
+    return Accelerator(mixed_precision=mixed_precision, cpu=cpu,
                        project_config=ProjectConfiguration(project_dir=str(out), total_limit=2),
                        dataloader_config=DataLoaderConfiguration(split_batches=True))
 
@@ -167,7 +167,8 @@ def prepare(self: Adaptation):
     import lego_nb.autoencoder  # keeps the imports below quiet
     from diffusers.optimization import get_scheduler
     from diffusers.training_utils import EMAModel
-    s, self.accelerator = self.settings, _accelerator(self.settings.mixed_precision, self.out)
+    s, cpu = self.settings, self.params[0].device.type == 'cpu'
+    self.accelerator = _accelerator(s.mixed_precision, self.out, cpu)
     optimizer = torch.optim.AdamW(self.params, s.lr, weight_decay=s.weight_decay, fused=True)
     lengths = dict(num_warmup_steps=s.warmup, num_training_steps=s.iterations)
     try: scheduler = get_scheduler(s.schedule, optimizer, **lengths)

@@ -126,9 +126,11 @@ def hardware():
 # %% ../nbs/80_pipeline.ipynb #82088079
 @patch(as_prop=True)
 def device(self:Run):
-    "The torch device of this run"
+    "The torch device of this run, or a `UserError` when this machine has none of that name"
     import torch
-    return torch.device(self._device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    name = self._device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    try: return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as e: raise UserError(f"--device {name}: {str(e).splitlines()[0]}") from None
 
 @patch
 def open(self:Run):
@@ -199,14 +201,21 @@ def restore(self:Run):
     self.failures('restore', failed)
     for i in done: link(files[i], self/f'pseudo/lq/{i}{files[i].suffix}')
     self.timed('restore', began)
+    if failed and not any((self/'pseudo/restored').rglob('*.png')): raise UserError(f'not one of {len(todo)} images could be restored')
 
 # %% ../nbs/80_pipeline.ipynb #aafbb138
 @patch
 def failures(self:Run, stage, failed):
-    "Name the images that failed, keep them in `failed.jsonl`, and stop only when nothing is left"
+    "Name the images that failed and keep them in `failed.jsonl`"
     for i, reason in failed:
         append_jsonl(dict(stage=stage, id=i, reason=str(reason)), self/'failed.jsonl')
         self.say(f'  failed: {i}: {reason}')
+
+@patch
+def failed(self:Run):
+    "Id -> reason of the images that failed and have no target since"
+    rows = read_jsonl(self/'failed.jsonl')
+    return {r['id']: r['reason'] for r in rows if not (self/f"pseudo/targets/{r['id']}.png").exists()}
 
 # %% ../nbs/80_pipeline.ipynb #5751371f
 @patch
@@ -280,7 +289,7 @@ def gate(self:Run):
     "Score every target, decide, and write `metadata.jsonl`"
     if (self/'pseudo/metadata.jsonl').exists(): return self.say('Stage 1  gate: nothing to do')
     ids = [i for i in self.ood_files() if (self/f'pseudo/targets/{i}.png').exists()]
-    if not ids: raise UserError(f'{self.out}: no refined targets to judge; run lego_refine first')
+    if not ids: raise UserError(f'{self.out}: no refined targets to judge; lego_refine --out {self.out} makes them')
     from lego_nb.gate import decide, score_rows
     began, s = time.time(), self.gate_settings()
     self.say(f'Stage 1  gate {len(ids)} targets by {s.metric} ({s.mode} {s.value})')
@@ -358,7 +367,9 @@ def test_sets(self:Run):
     for split, folder in dict(ood=d['test'], id=d['test_id']).items():
         if folder and has_pairs(folder): res[split] = paired_files(folder, role='test')
         elif folder: res[split] = {i: (f, None) for i, f in unpaired_files(folder, role='test').items()}
-    if 'ood' not in res: res['ood'] = {i: (f, None) for i, f in list(self.ood_files().items())[:16]}
+    if 'ood' not in res:
+        mine = {i: f for i, f in self.ood_files().items() if (self/f'pseudo/restored/{i}.png').exists()}
+        res['ood'] = {i: (f, None) for i, f in list(mine.items())[:16]}
     return res
 
 @patch
@@ -400,14 +411,15 @@ def report(self:Run):
         from lego_nb.report import write_report
         with atomic_path(self/'evaluation/table.md') as tmp: tmp.write_text(results_table(rows, markdown=True) + '\n')
         write_report(self.out)
+    if self.failed(): self.say(f"\n{len(self.failed())} images failed and are not part of this: see {self/'failed.jsonl'}")
     self.say(f'\n{results_table(rows)}\n\nreport: {page}')
 
 # %% ../nbs/80_pipeline.ipynb #ed1940d6
 def command(func):
     "Give a documented function a `cli` that reads `sys.argv`"
     def cli():
-        argv = [('--' + a[2:].split('=')[0].replace('-', '_') + a[len(a.split('=')[0]):]) if a.startswith('--') else a for a in sys.argv[1:]]
-        args = vars(anno_parser(func, prog=func.__name__).parse_args(argv))
+        parser = anno_parser(func, prog=func.__name__)
+        args = vars(parser.parse_args(_spelled(parser, sys.argv[1:])))
         for extra in ('pdb', 'xtra'): args.pop(extra, None)
         os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
         try: func(**args)
@@ -415,6 +427,14 @@ def command(func):
         except KeyboardInterrupt: sys.exit(_complain(func, 'stopped; the same command goes on where it was', 130))
     func.cli = cli
     return func
+
+def _spelled(parser, argv):
+    "Options with - or _ as this parser spells them; fastcore 1 and 2 differ"
+    known = {o.replace('-', '_'): o for action in parser._actions for o in action.option_strings}
+    def spell(a):
+        name, eq, value = a.partition('=')
+        return known.get(name.replace('-', '_'), name) + eq + value if a.startswith('--') else a
+    return [spell(a) for a in argv]
 
 def _complain(func, e, code):
     print(f'{func.__name__}: {e}', file=sys.stderr)
@@ -560,10 +580,10 @@ def lego_status(
     out, config = Path(out), read_config(out)
     if not config: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
     count = lambda d: sum(1 for f in (out/d).rglob('*') if f.is_file() and not f.name.startswith('.')) if (out/d).exists() else 0
-    rows = read_jsonl(out/'pseudo/metadata.jsonl') if (out/'pseudo/metadata.jsonl').exists() else []
+    rows = read_jsonl(out/'pseudo/metadata.jsonl')
     print(f"{out}: preset {config['settings']['preset']}, restorer {config['settings']['restorer']}, oracle {config['settings']['oracle']}")
     print(f"  restored {count('pseudo/restored')}, refined {count('pseudo/targets')}, judged {len(rows)}, kept {sum(r['kept'] for r in rows)}")
     for name in ('checkpoints/adapted', 'checkpoints/supervised', 'evaluation/scores.csv', 'report.html'):
         print(f"  {name}: {'there' if (out/name).exists() else 'not yet'}")
-    failed = read_jsonl(out/'failed.jsonl') if (out/'failed.jsonl').exists() else []
+    failed = Run(out, config['settings']).failed()
     if failed: print(f"  {len(failed)} failed, see {out/'failed.jsonl'}")

@@ -151,11 +151,12 @@ def table_lines(
 # %% ../nbs/40_evaluation.ipynb #52386b2c
 def table_parts(
     rows:list,
-    metrics=None, # names; None: psnr and ssim, or without truth all there are
+    metrics=None, # names; None: psnr and ssim, and where a split has no truth all there are
 ): # models present, dict metric -> `table_lines`
     "What a table of these rows has to show."
-    have = {r['metric'] for r in rows}
-    names = [m for m in metrics or ('psnr', 'ssim') if m in have] or sorted(have)
+    have = {split: {r['metric'] for r in rows if r['split'] == split} for split in ('ood', 'id')}
+    blind = [h for h in have.values() if not h & {'psnr', 'ssim'}]
+    names = [m for m in metrics or ('psnr', 'ssim', *sorted(set().union(*blind))) if any(m in h for h in have.values())]
     models = [m for m in MODELS if any(r['model'] == m for r in rows)]
     return models, {m: table_lines(rows, m, models) for m in names}
 
@@ -167,7 +168,7 @@ def joined(parts): # list of lists of text: split, photograph, and the cells of 
 # %% ../nbs/40_evaluation.ipynb #709ff4eb
 def table_markdown(
     rows:list, # from `read_scores`
-    metrics=None, # names; None: psnr and ssim, or without truth all there are
+    metrics=None, # names; None: psnr and ssim, and where a split has no truth all there are
 ): # Markdown text
     "All metrics beside each other."
     models, parts = table_parts(rows, metrics)
@@ -179,7 +180,7 @@ def table_markdown(
 # %% ../nbs/40_evaluation.ipynb #74d10091
 def table_text(
     rows:list, # from `read_scores`
-    metrics=None, # names; None: psnr and ssim, or without truth all there are
+    metrics=None, # names; None: psnr and ssim, and where a split has no truth all there are
 ): # text, one block for each metric
     "The table for a terminal."
     models, parts = table_parts(rows, metrics)
@@ -194,7 +195,7 @@ def table_text(
 # %% ../nbs/40_evaluation.ipynb #369d4f00
 def results_table(
     rows:list, # from `read_scores`
-    metrics=None, # names; None: psnr and ssim, or without truth all there are
+    metrics=None, # names; None: psnr and ssim, and where a split has no truth all there are
     markdown=False, # else plain text
 ): # text
     "Unadapted, adapted and supervised on every test photograph, and the means."

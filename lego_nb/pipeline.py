@@ -492,6 +492,7 @@ def lego_run(
     crop:int=None,           # training crop, pixels
     mixed_precision:str=None, # no, bf16, fp16
     first_n:int=None,        # use only the first n unlabelled images
+    checkpoint_every:int=None, # iterations between two states to go on from
     seed:int=None,           # of everything random
     device:str=None,         # torch device (the first GPU, else cpu)
     shard:str=None,          # i/n: refine every n-th image only

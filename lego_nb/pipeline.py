@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'POCKET', 'PRESETS', 'FOLDERS', 'METRICS', 'STAGES', 'check_settings', 'resolve_settings', 'check_inputs',
-           'Run', 'read_config', 'refuse_difference', 'versions', 'hardware', 'link', 'batches', 'write_jsonl',
+           'Run', 'read_config', 'refuse_difference', 'versions', 'hardware', 'bars', 'link', 'batches', 'write_jsonl',
            'command', 'parse_shard', 'lego_run', 'run_stages', 'lego_restore', 'lego_refine', 'lego_gate',
            'lego_finetune', 'lego_evaluate', 'lego_report', 'lego_status']
 
@@ -25,10 +25,10 @@ PAPER = dict(
     iterations=20_000, batch_size=32, id_ratio=.9, reduction='two_means', ood_weight=1., lr=5e-5, warmup=500,
     ema=.9999, crop=512, mixed_precision='bf16', checkpoint_every=1000, seed=0)
 
-# %% ../nbs/80_pipeline.ipynb #d4a147bf
-POCKET = dict(PAPER, restorer='pocket', oracle='pocket', steps=5, t0=.6, guidance=3.5, inject_steps=1, tile=64, overlap=16,
+# %% ../nbs/80_pipeline.ipynb #c8da1987
+POCKET = dict(PAPER, restorer='pocket', oracle='pocket', steps=5, t0=.7, guidance=2., inject_steps=1, tile=64, overlap=16,
     refine_batch=16, gate='niqe-pocket', gate_mode='quantile', gate_value=.9, min_fidelity=20.,
-    iterations=350, batch_size=16, reduction='pooled', lr=2e-4, warmup=10, ema=0., crop=64, mixed_precision='no', checkpoint_every=100)
+    iterations=250, batch_size=16, reduction='pooled', ood_weight=.5, lr=3e-5, warmup=10, ema=0., crop=64, mixed_precision='no', checkpoint_every=100)
 PRESETS = {'pocket': POCKET, 'gopro-reds': dict(PAPER, first_n=6000), 'gopro-realblur': PAPER,
            'div2k-flickr2k': dict(PAPER, first_n=6000), 'div2k-dped': PAPER}
 FOLDERS = ['id_pairs', 'ood', 'test', 'test_id', 'ood_truth']
@@ -143,6 +143,10 @@ def open(self:Run):
 @patch
 def say(self:Run, text): print(text, flush=True)
 
+def bars():
+    "Whether to show progress bars: tqdm's own switch"
+    return os.environ.get('TQDM_DISABLE', '0') in ('', '0')
+
 @patch
 def timed(self:Run, stage, began):
     "Record that `stage` took the seconds since `began`"
@@ -162,7 +166,7 @@ def _find_data(self:Run):
     if s['preset'] != 'pocket' or (own['id_pairs'] and own['ood']): return own
     from lego_nb.datasets import write_demo
     demo = write_demo(self/'data', crop=s['crop'], seed=s['seed'])
-    if own['ood'] or own['test']: demo = {k: demo[k] for k in ('id_pairs', 'test_id')}
+    if own['ood']: demo = {k: demo[k] for k in ('id_pairs', 'test_id')}  # the rest belongs to the other degradation
     return {f: own[f] or demo.get(f) for f in FOLDERS}
 
 @patch
@@ -197,7 +201,8 @@ def restore(self:Run):
     began = time.time()
     self.say(f'Stage 0  restore {len(todo)} of {len(files)} images with {self.settings["restorer"]}')
     model = load_restorer(self.settings['restorer'], self.device)
-    done, failed = restore_folder(model, todo, self/'pseudo/restored', batch_size=self.settings['batch_size'], device=self.device)
+    done, failed = restore_folder(model, todo, self/'pseudo/restored', batch_size=self.settings['batch_size'],
+                                  device=self.device, progress=bars())
     self.failures('restore', failed)
     for i in done: link(files[i], self/f'pseudo/lq/{i}{files[i].suffix}')
     self.timed('restore', began)
@@ -332,7 +337,7 @@ def train(self:Run, name, ood_pairs, **changes):
     s = self.finetune_settings(**changes)
     pairs = Pairs(paired_files(self.data()['id_pairs'], role='id-pairs'))
     model, state = load_restorer(self.settings['restorer'], self.device), self/f'checkpoints/{name}-state'
-    model = finetune(model, pairs, Pairs(ood_pairs) if ood_pairs else None, s, state)
+    model = finetune(model, pairs, Pairs(ood_pairs) if ood_pairs else None, s, state, progress=bars())
     tmp = self/f'checkpoints/.{name}'
     shutil.rmtree(tmp, ignore_errors=True)
     model.save_pretrained(tmp)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['VALIDATION', 'PROMPT', 'WEIGHTS', 'CARD', 'split_photographs', 'PhotoCrops', 'oracle_degradation', 'Stop', 'Recipe',
-           'restorer_loss', 'pocket_oracle', 'flow_times', 'oracle_batch', 'oracle_loss', 'validation_crops', 'sweep',
-           'hashes', 'verify', 'write_weights', 'lego_pocket']
+           'half_precision', 'restorer_loss', 'pocket_oracle', 'flow_times', 'oracle_batch', 'oracle_loss',
+           'validation_crops', 'sweep', 'hashes', 'verify', 'write_weights', 'lego_pocket']
 
-# %% ../nbs/90_pocket.ipynb #cd3575d2
-import json, math, os, time
+# %% ../nbs/90_pocket.ipynb #7e3598fd
+import json, math, os, time, warnings
 from hashlib import sha256
 from pathlib import Path
 import torch
@@ -136,14 +136,19 @@ def fit(self:Recipe,
             if late and self.step < self.iterations: raise Stop(f'time is up at step {self.step} of {self.iterations}; the same command goes on')
     return self.mean
 
-# %% ../nbs/90_pocket.ipynb #492f86e7
+# %% ../nbs/90_pocket.ipynb #273d9c2d
+def half_precision(device):
+    "bfloat16 where it is safe; its one warning, about norms that stay in float32, says nothing to anybody"
+    warnings.filterwarnings('ignore', message='Mismatch dtype between input and weight')
+    return torch.autocast(device.type, torch.bfloat16)
+
 def restorer_loss(crops, batch=16):
     "The loss of one step: restore weakly degraded crops"
     def loss(model, generator, step):
         x = crops.batch(batch, generator)
         y = pocket_weak(x, Draws([f'{step}/{k}' for k in range(batch)]))
         dev = next(model.parameters()).device
-        with torch.autocast(dev.type, torch.bfloat16): out = model(y.to(dev))
+        with half_precision(dev): out = model(y.to(dev))
         return F.l1_loss(out.float(), x.to(dev))
     return loss
 
@@ -184,7 +189,7 @@ def oracle_loss(oracle, crops, batch=16):
         noise, t = torch.randn(z.shape, generator=generator).to(z), flow_times(batch, generator).to(z)
         zt = torch.lerp(z, noise, t.view(-1, 1, 1, 1))
         embeds, pooled = (torch.stack([b if c else a for c in prompted]) for a, b in ((e0, e1), (p0, p1)))
-        with torch.autocast(z.device.type, torch.bfloat16): v = flux_velocity(model, zt, t, embeds, pooled)
+        with half_precision(z.device): v = flux_velocity(model, zt, t, embeds, pooled)
         return F.mse_loss(v, noise - z)
     return loss
 

@@ -185,6 +185,7 @@ def lego_table(
     test_id:str=None,      # test pairs, in distribution: lq/ and gt/
     arms:str=None,         # arms by commas (all)
     iterations:int=None,   # of every fine-tuning (the preset's)
+    mixed_precision:str=None, # of every fine-tuning (the preset's): no, bf16
     device:str=None,       # torch device
 ):
     "Run a table's experiments and print it"
@@ -194,10 +195,11 @@ def lego_table(
         if a not in ARMS: raise UserError(f"unknown arm '{a}': choose from {', '.join(ARMS)}")
     for option, folder in (('photographs', photographs), ('test', test), ('test-id', test_id)):
         if folder and not Path(folder).is_dir(): raise UserError(f'--{option} {folder}: no such folder')
-    return pocket_table(Path(out or f'runs/table-{name}'), seeds, names, photographs, test, test_id, iterations, device)
+    return pocket_table(Path(out or f'runs/table-{name}'), seeds, names, photographs, test, test_id, device,
+                        iterations=iterations, mixed_precision=mixed_precision)
 
 # %% ../nbs/81_tables.ipynb #33aba18a
-def pocket_table(out, seeds, arms, photographs=None, test=None, test_id=None, iterations=None, device=None):
+def pocket_table(out, seeds, arms, photographs=None, test=None, test_id=None, device=None, **options):
     "Every arm over every seed; table, figure, scores and target gains below `out`"
     from lego_nb.evaluation import read_scores, write_scores
     rows, targets = [], []
@@ -205,7 +207,7 @@ def pocket_table(out, seeds, arms, photographs=None, test=None, test_id=None, it
         if photographs:
             test, test_id = out/f'test-{seed}/ood', out/f'test-{seed}/id'
             write_test(image_files(photographs), out/f'test-{seed}', seed=seed)
-        s = resolve_settings('pocket', seed=seed, test=test and str(test), test_id=test_id and str(test_id), iterations=iterations)
+        s = resolve_settings('pocket', seed=seed, test=test and str(test), test_id=test_id and str(test_id), **options)
         check_inputs(s)
         run = run_seed(out/f'seed-{seed}', s, arms, device)
         rows += read_scores(run/'evaluation/scores.csv'); targets.append(target_gains(run))

@@ -513,13 +513,14 @@ def run_stages(preset, out, options, stages=None, device=None, shard=None):
     wanted = stages.split(',') if isinstance(stages, str) else list(stages or STAGES)
     for s in wanted:
         if s not in STAGES: raise UserError(f"--stages {s}: choose from {', '.join(STAGES)}")
-    known = read_config(out) if out else None
-    if preset is None and known: preset = known['settings']['preset']; options = {**known['settings'], **{k: v for k, v in options.items() if v is not None}}
-    elif preset is None: preset = 'pocket'
-    options = {k: v for k, v in options.items() if k != 'preset'}
-    settings, part = resolve_settings(preset, **options), parse_shard(shard)
+    out = out or f"runs/{preset or 'pocket'}"
+    known = read_config(out)
+    if preset is None and known:
+        given = {k: v for k, v in options.items() if v is not None}
+        preset, options = known['settings']['preset'], {**{k: v for k, v in known['settings'].items() if k != 'preset'}, **given}
+    settings, part = resolve_settings(preset or 'pocket', **options), parse_shard(shard)
     check_inputs(settings)
-    run = Run(out or f'runs/{preset}', settings, device, part).open()
+    run = Run(out, settings, device, part).open()
     for s in wanted:
         if part[1] > 1 and s not in ('restore', 'refine'):
             return run.say(f'shard {part[0] + 1}/{part[1]} is done; run the other shards, then the same command without --shard')
@@ -528,7 +529,7 @@ def run_stages(preset, out, options, stages=None, device=None, shard=None):
 # %% ../nbs/80_pipeline.ipynb #5313dd12
 @command
 def lego_restore(
-    out:str,          # run folder
+    out:str=None,     # run folder (runs/pocket)
     preset:str=None,  # needed when the folder is new
     device:str=None,  # torch device
     shard:str=None,   # i/n
@@ -538,7 +539,7 @@ def lego_restore(
 
 @command
 def lego_refine(
-    out:str,          # run folder
+    out:str=None,     # run folder (runs/pocket)
     device:str=None,  # torch device
     shard:str=None,   # i/n
 ):
@@ -548,7 +549,7 @@ def lego_refine(
 # %% ../nbs/80_pipeline.ipynb #61d5b32e
 @command
 def lego_gate(
-    out:str,          # run folder
+    out:str=None,     # run folder (runs/pocket)
     device:str=None,  # torch device
 ):
     "Stage 1.3: score the targets and keep the good ones"
@@ -556,7 +557,7 @@ def lego_gate(
 
 @command
 def lego_finetune(
-    out:str,          # run folder
+    out:str=None,     # run folder (runs/pocket)
     device:str=None,  # torch device
 ):
     "Stage 2: fine-tune the restorer on in-distribution pairs and kept pseudo-pairs"
@@ -564,7 +565,7 @@ def lego_finetune(
 
 @command
 def lego_evaluate(
-    out:str,          # run folder
+    out:str=None,     # run folder (runs/pocket)
     device:str=None,  # torch device
 ):
     "Judge the models of a run on its test images"
@@ -572,7 +573,7 @@ def lego_evaluate(
 
 @command
 def lego_report(
-    out:str,          # run folder
+    out:str=None,     # run folder (runs/pocket)
 ):
     "Write the table and report.html of a run"
     run_stages(None, out, {}, ['report'])

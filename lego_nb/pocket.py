@@ -288,10 +288,10 @@ def write_weights(
 # %% ../nbs/90_pocket.ipynb #e49225fc
 @command
 def lego_pocket(
-    photos:str,              # folder of clean photographs
+    photos:str=None,         # folder of clean photographs
     out:str='pocket',        # folder for states and weights
     restorer_iterations:int=4000, # of the restorer
-    oracle_iterations:int=14000,  # of the oracle
+    oracle_iterations:int=8000,   # of the oracle
     minutes:float=None,      # stop after this long; the same command goes on
     device:str=None,         # torch device (the first GPU, else cpu)
     cost:str='not recorded', # hardware and minutes, for the model card
@@ -299,6 +299,7 @@ def lego_pocket(
     "Train the pocket weights from a folder of photographs"
     from lego_nb.metrics import fit_niqe
     from lego_nb.restorers import PocketNet
+    if not photos: raise UserError('name a folder of clean photographs with --photos')
     dev = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     out, deadline = Path(out), minutes and time.time() + 60*minutes
     train, valid = split_photographs(photos)

@@ -22,14 +22,14 @@ ARMS = {'supervised': dict(targets='truth'), 'adapted': dict(targets='oracle'), 
 # %% ../nbs/81_tables.ipynb #4c198ab0
 def non_local_means(
     x,        # 3×H×W in [0,1]
-    h=.8,     # strength, in units of the estimated noise
+    h=5.,     # strength, in units of the estimated noise
 ):
     "Non-local means of one image at its own estimated noise level"
     import torch
     from skimage.restoration import denoise_nl_means, estimate_sigma
     a = x.permute(1, 2, 0).numpy()
     sigma = float(estimate_sigma(a, channel_axis=-1, average_sigmas=True))
-    y = denoise_nl_means(a, patch_size=5, patch_distance=6, h=h*sigma, sigma=sigma, fast_mode=True, channel_axis=-1)
+    y = denoise_nl_means(a, patch_size=5, patch_distance=9, h=h*sigma, sigma=sigma, fast_mode=True, channel_axis=-1)
     return torch.from_numpy(y).permute(2, 0, 1).float().clamp(0, 1)
 
 # %% ../nbs/81_tables.ipynb #f518c0f2

@@ -380,8 +380,8 @@ def test_sets(self:Run):
 @patch
 def models(self:Run):
     "Name -> restorer path of what there is to judge"
-    ck = {n: self/f'checkpoints/{n}' for n in ('adapted', 'supervised')}
-    return {'unadapted': self.settings['restorer'], **{n: f for n, f in ck.items() if f.exists()}}
+    made = {f.parent.name: f.parent for f in sorted((self/'checkpoints').glob('[!.]*/config.json'))}
+    return {'unadapted': self.settings['restorer'], **made}
 
 # %% ../nbs/80_pipeline.ipynb #23891d4a
 METRICS = ('psnr', 'ssim', 'niqe-pocket')

@@ -134,8 +134,9 @@ def device(self:Run):
 
 @patch
 def open(self:Run):
-    "Write `config.json` the first time"
+    "Check the data and write `config.json`, the first time"
     if not (self/'config.json').exists():
+        self.test_sets(), self.id_files()  # a wrong layout shows before anything is spent
         write_json(dict(settings=self.settings, versions=versions(), hardware=hardware()), self/'config.json')
     return self
 
@@ -175,6 +176,12 @@ def ood_files(self:Run):
     from lego_nb.datasets import unpaired_files
     files = unpaired_files(self.data()['ood'])
     return dict(list(files.items())[:self.settings['first_n']])
+
+@patch
+def id_files(self:Run):
+    "The in-distribution pairs, id -> (lq, gt)"
+    from lego_nb.datasets import paired_files
+    return paired_files(self.data()['id_pairs'], role='id-pairs')
 
 @patch
 def mine(self:Run, ids):
@@ -331,11 +338,11 @@ def finetune_settings(self:Run, **changes):
 @patch
 def train(self:Run, name, ood_pairs, **changes):
     "Fine-tune the run's restorer on its in-distribution pairs and `ood_pairs`; the model lands in checkpoints/`name`"
-    from lego_nb.datasets import Pairs, paired_files
+    from lego_nb.datasets import Pairs
     from lego_nb.finetune import finetune
     from lego_nb.restorers import load_restorer
     s = self.finetune_settings(**changes)
-    pairs = Pairs(paired_files(self.data()['id_pairs'], role='id-pairs'))
+    pairs = Pairs(self.id_files())
     model, state = load_restorer(self.settings['restorer'], self.device), self/f'checkpoints/{name}-state'
     model = finetune(model, pairs, Pairs(ood_pairs) if ood_pairs else None, s, state, progress=bars())
     tmp = self/f'checkpoints/.{name}'

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'POCKET', 'PRESETS', 'FOLDERS', 'METRICS', 'STAGES', 'check_settings', 'resolve_settings', 'check_inputs',
-           'Run', 'read_config', 'refuse_difference', 'versions', 'hardware', 'bars', 'link', 'batches', 'write_jsonl',
-           'command', 'parse_shard', 'lego_run', 'run_stages', 'lego_restore', 'lego_refine', 'lego_gate',
-           'lego_finetune', 'lego_evaluate', 'lego_report', 'lego_status']
+           'Run', 'read_config', 'refuse_difference', 'versions', 'hardware', 'bars', 'image_size', 'batches', 'link',
+           'write_jsonl', 'command', 'parse_shard', 'lego_run', 'run_stages', 'lego_restore', 'lego_refine',
+           'lego_gate', 'lego_finetune', 'lego_evaluate', 'lego_report', 'lego_status']
 
 # %% ../nbs/80_pipeline.ipynb #7a2d052a
 import importlib.metadata, json, os, platform, shutil, sys, time
@@ -189,15 +189,7 @@ def mine(self:Run, ids):
     rank, world = self.shard
     return list(ids)[rank::world]
 
-# %% ../nbs/80_pipeline.ipynb #2fab28bc
-def link(src, dest):
-    "A hard link where the file system allows it, else a copy"
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    if dest.exists(): return
-    with atomic_path(dest) as tmp:
-        try: os.link(src, tmp)
-        except OSError: shutil.copyfile(src, tmp)
-
+# %% ../nbs/80_pipeline.ipynb #efb5c4de
 @patch
 def restore(self:Run):
     "Stage 0 for the images of this shard that have no restoration yet"
@@ -208,10 +200,9 @@ def restore(self:Run):
     began = time.time()
     self.say(f'Stage 0  restore {len(todo)} of {len(files)} images with {self.settings["restorer"]}')
     model = load_restorer(self.settings['restorer'], self.device)
-    done, failed = restore_folder(model, todo, self/'pseudo/restored', batch_size=self.settings['batch_size'],
-                                  device=self.device, progress=bars())
+    _, failed = restore_folder(model, todo, self/'pseudo/restored', batch_size=self.settings['batch_size'],
+                               device=self.device, progress=bars())
     self.failures('restore', failed)
-    for i in done: link(files[i], self/f'pseudo/lq/{i}{files[i].suffix}')
     self.timed('restore', began)
     if failed and not any((self/'pseudo/restored').rglob('*.png')): raise UserError(f'not one of {len(todo)} images could be restored')
 
@@ -238,7 +229,12 @@ def refine_settings(self:Run):
     names = 'prompt null_prompt steps t0 guidance guidance_mode solver method latent_nudge inject_steps tile overlap seed'.split()
     return RefineSettings(**{k: s[k] for k in names})
 
-# %% ../nbs/80_pipeline.ipynb #42a67b6e
+# %% ../nbs/80_pipeline.ipynb #c65d9534
+def image_size(path):
+    "Width and height as the file's header states them"
+    from PIL import Image
+    with Image.open(path) as im: return im.size
+
 def batches(
     ids,  # ids in a fixed order
     size, # largest batch
@@ -258,14 +254,13 @@ def refine(self:Run):
     if all((self/f'pseudo/targets/{i}.png').exists() for i in mine):
         return self.say(f'Stage 1  refine: {len(ids)} images, nothing to do')
     import torch
-    from PIL import Image
     from tqdm.auto import tqdm
     from lego_nb.images import read_image
     from lego_nb.oracle import Oracle
     began = time.time()
     oracle = Oracle.from_pretrained(self.settings['oracle'], device=self.device, dtype=self.settings['dtype'])
     self.say(f'Stage 1  refine {len(mine)} images with {oracle.name} ({oracle.license})')
-    todo = batches(mine, self.settings['refine_batch'], lambda i: Image.open(self/f'pseudo/restored/{i}.png').size)
+    todo = batches(mine, self.settings['refine_batch'], lambda i: image_size(self/f'pseudo/restored/{i}.png'))
     for b in tqdm(todo, desc='refine', unit='batch'):
         if all((self/f'pseudo/targets/{i}.png').exists() for i in b): continue
         x = torch.stack([read_image(self/f'pseudo/restored/{i}.png') for i in b]).to(self.device)
@@ -295,6 +290,15 @@ def gate_settings(self:Run):
     s = self.settings
     return GateSettings(metric=s['gate'], mode=s['gate_mode'], value=s['gate_value'], min_fidelity=s['min_fidelity'])
 
+# %% ../nbs/80_pipeline.ipynb #2fab28bc
+def link(src, dest):
+    "A hard link where the file system allows it, else a copy"
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    if dest.exists(): return
+    with atomic_path(dest) as tmp:
+        try: os.link(src, tmp)
+        except OSError: shutil.copyfile(src, tmp)
+
 # %% ../nbs/80_pipeline.ipynb #452e3796
 @patch
 def gate(self:Run):
@@ -309,6 +313,7 @@ def gate(self:Run):
     rows = score_rows({i: dict(target=self/f'pseudo/targets/{i}.png', restored=self/f'pseudo/restored/{i}.png', lq=files[i]) for i in ids},
                       s, device=self.device)
     decide(rows, s)
+    for i in ids: link(files[i], self/f'pseudo/lq/{i}{files[i].suffix}')
     records = {r['id']: r for f in sorted((self/'pseudo').glob('records-*.jsonl')) for r in read_jsonl(f)}
     write_jsonl([dict(records.get(r['id'], {}), **r, lq_file_name=f"lq/{r['id']}{files[r['id']].suffix}",
                       restored_file_name=f"restored/{r['id']}.png", targets_file_name=f"targets/{r['id']}.png") for r in rows],

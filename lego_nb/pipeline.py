@@ -136,7 +136,12 @@ def device(self:Run):
 def open(self:Run):
     "Check the data and write `config.json`, the first time"
     if not (self/'config.json').exists():
-        self.test_sets(), self.id_files()  # a wrong layout shows before anything is spent
+        from lego_nb.datasets import paired_files
+        from lego_nb.metrics import metric_names
+        s, _ = self.settings, self.device
+        if s['gate'] not in metric_names(): raise UserError(f"--gate {s['gate']}: no such metric; niqe-pocket ships, nima is the paper's")
+        if s['id_pairs']: paired_files(s['id_pairs'], role='id-pairs')
+        self.test_sets()
         write_json(dict(settings=self.settings, versions=versions(), hardware=hardware()), self/'config.json')
     return self
 

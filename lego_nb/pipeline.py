@@ -254,10 +254,9 @@ def batches(
 @patch
 def refine(self:Run):
     "Stages 1.1 and 1.2 for the images of this shard that have no target yet"
-    ids = [i for i in self.ood_files() if (self/f'pseudo/restored/{i}.png').exists()]
-    mine = self.mine(ids)
+    mine = [i for i in self.mine(self.ood_files()) if (self/f'pseudo/restored/{i}.png').exists()]
     if all((self/f'pseudo/targets/{i}.png').exists() for i in mine):
-        return self.say(f'Stage 1  refine: {len(ids)} images, nothing to do')
+        return self.say(f'Stage 1  refine: {len(mine)} images, nothing to do')
     import torch
     from tqdm.auto import tqdm
     from lego_nb.images import read_image

@@ -262,7 +262,8 @@ def refine(self:Run):
     from lego_nb.images import read_image
     from lego_nb.oracle import Oracle
     began = time.time()
-    oracle = Oracle.from_pretrained(self.settings['oracle'], device=self.device, dtype=self.settings['dtype'])
+    dtype = self.settings['dtype'] and getattr(torch, self.settings['dtype'])
+    oracle = Oracle.from_pretrained(self.settings['oracle'], device=self.device, dtype=dtype)
     self.say(f'Stage 1  refine {len(mine)} images with {oracle.name} ({oracle.license})')
     todo = batches(mine, self.settings['refine_batch'], lambda i: image_size(self/f'pseudo/restored/{i}.png'))
     for b in tqdm(todo, desc='refine', unit='batch'):

@@ -185,11 +185,12 @@ def oracle_loss(oracle, crops, batch=16):
     (e0, p0), (e1, p1) = oracle.prompts.values()
     def loss(model, generator, step):
         x, prompted = oracle_batch(crops, generator, step, batch)
-        z = oracle.encode(x.to(oracle.device))
+        dev = next(model.parameters()).device
+        z = oracle.encode(x).to(dev)
         noise, t = torch.randn(z.shape, generator=generator).to(z), flow_times(batch, generator).to(z)
         zt = torch.lerp(z, noise, t.view(-1, 1, 1, 1))
-        embeds, pooled = (torch.stack([b if c else a for c in prompted]) for a, b in ((e0, e1), (p0, p1)))
-        with half_precision(z.device): v = flux_velocity(model, zt, t, embeds, pooled)
+        embeds, pooled = (torch.stack([b if c else a for c in prompted]).to(dev) for a, b in ((e0, e1), (p0, p1)))
+        with half_precision(dev): v = flux_velocity(model, zt, t, embeds, pooled)
         return F.mse_loss(v, noise - z)
     return loss
 

@@ -7,7 +7,7 @@ __all__ = ['VALIDATION', 'PROMPT', 'WEIGHTS', 'CARD', 'split_photographs', 'Phot
            'half_precision', 'restorer_loss', 'pocket_oracle', 'flow_times', 'oracle_batch', 'oracle_loss',
            'validation_crops', 'sweep', 'hashes', 'verify', 'write_weights', 'lego_pocket']
 
-# %% ../nbs/90_pocket.ipynb #7e3598fd
+# %% ../nbs/90_pocket.ipynb #701ed1bd
 import json, math, os, time, warnings
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch, store_attr
 from .images import UserError, atomic_path, image_files, read_image, write_json
+from .flow import shift_time
 from .degradations import DEGRADATIONS, Draws, add_noise, blur, coloured, pocket_weak
 from .pipeline import command
 
@@ -65,11 +66,11 @@ def oracle_degradation(
     x,     # B×3×H×W in [0,1]
     draws, # `Draws`
 ):
-    "Blur up to 1.2 px and noise up to 30/255, three times in five correlated"
+    "Blur up to 1.2 px and noise up to 45/255, three times in five correlated"
     y, noise = blur(x, draws.uniform(0, 1.2)), draws.normal_like(x)
     mixed = coloured(noise, draws.uniform(.5, 1.6))
     pick = (draws.uniform(0, 1) < .6).view(-1, 1, 1, 1)
-    return add_noise(y, torch.where(pick, mixed, noise), draws.uniform(1, 30)).clamp(0, 1)
+    return add_noise(y, torch.where(pick, mixed, noise), draws.uniform(1, 45)).clamp(0, 1)
 
 # %% ../nbs/90_pocket.ipynb #93ee2600
 class Stop(UserError): "The time that was given is used up; the same command goes on"
@@ -84,12 +85,14 @@ class Recipe:
         ema=.999,   # decay of the averaged weights
         device='cpu',
         deadline=None, # time.time() at which to stop
+        compile=False, # compile the model: pays after a minute
     ):
         import copy
         store_attr()
         self.model, self.mean = model.to(device), copy.deepcopy(model).to(device).requires_grad_(False)
         self.opt, self.step = torch.optim.AdamW(model.parameters(), lr, fused=True), 0
         if Path(path).exists(): self.load()
+        if compile: self.model.compile()
 
 # %% ../nbs/90_pocket.ipynb #87d63309
 @patch
@@ -122,18 +125,19 @@ def fit(self:Recipe,
     loss,      # (model, generator, step) -> scalar
     every=500, # steps between two states
     progress=True, # show a bar
+    until=None, # step to end at; None: all iterations
 ):
     "Run to the end, or to the deadline"
     from tqdm.auto import tqdm
     with tqdm(total=self.iterations, initial=self.step, desc=Path(self.path).stem, mininterval=5, disable=not progress) as bar:
-        while self.step < self.iterations:
+        while self.step < (until or self.iterations):
             value = loss(self.model, torch.Generator().manual_seed(1_000_003 + self.step), self.step)
             self.update(value)
             if self.step % 50 == 0: bar.set_postfix(loss=f'{value.item():.4f}')
             bar.update()
             late = self.deadline is not None and time.time() > self.deadline
-            if self.step % every == 0 or late or self.step == self.iterations: self.save()
-            if late and self.step < self.iterations: raise Stop(f'time is up at step {self.step} of {self.iterations}; the same command goes on')
+            if self.step % every == 0 or late or self.step == (until or self.iterations): self.save()
+            if late and self.step < (until or self.iterations): raise Stop(f'time is up at step {self.step} of {self.iterations}; the same command goes on')
     return self.mean
 
 # %% ../nbs/90_pocket.ipynb #273d9c2d
@@ -159,18 +163,19 @@ def pocket_oracle(seed=0):
     "The untrained pocket oracle: null prompt and `PROMPT` are two fixed random vectors each"
     from lego_nb.autoencoder import PatchAutoencoder
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-    from lego_nb.oracle import POCKET, Oracle
+    from lego_nb.oracle import AXES, POCKET, Oracle
     torch.manual_seed(seed)
-    net, g = FluxTransformer2DModel(in_channels=192, **POCKET), torch.Generator().manual_seed(seed)
+    net, g = FluxTransformer2DModel(in_channels=192, **POCKET, **AXES['Flux1']), torch.Generator().manual_seed(seed)
     embeds, pooled = torch.randn(2, 2, 64, generator=g), torch.randn(2, 64, generator=g)
     prompts = dict(zip(['', PROMPT], zip(embeds, pooled)))
     return Oracle(net, PatchAutoencoder(), FlowMatchEulerDiscreteScheduler(), prompts, 'pocket', license='apache-2.0')
 
 # %% ../nbs/90_pocket.ipynb #4a68a6cc
-def flow_times(n, generator):
-    "n times in (0,1): three quarters logit-normal around 0.23, a quarter uniform"
+def flow_times(n, generator, shift=6.):
+    "n times in (0,1): three in five logit-normal around 0.23, the others shifted towards the noise"
     low = torch.sigmoid(torch.randn(n, generator=generator) - 1.2)
-    return torch.where(torch.rand(n, generator=generator) < .75, low, torch.rand(n, generator=generator))
+    high = shift_time(torch.rand(n, generator=generator), math.log(shift))
+    return torch.where(torch.rand(n, generator=generator) < .6, low, high)
 
 # %% ../nbs/90_pocket.ipynb #5012e4a4
 def oracle_batch(crops, generator, step, batch=16):
@@ -181,7 +186,6 @@ def oracle_batch(crops, generator, step, batch=16):
 
 def oracle_loss(oracle, crops, batch=16):
     "The loss of one step: flow matching under the prompt or the null prompt"
-    from lego_nb.oracle import flux_velocity
     (e0, p0), (e1, p1) = oracle.prompts.values()
     def loss(model, generator, step):
         x, prompted = oracle_batch(crops, generator, step, batch)
@@ -190,7 +194,7 @@ def oracle_loss(oracle, crops, batch=16):
         noise, t = torch.randn(z.shape, generator=generator).to(z), flow_times(batch, generator).to(z)
         zt = torch.lerp(z, noise, t.view(-1, 1, 1, 1))
         embeds, pooled = (torch.stack([b if c else a for c in prompted]).to(dev) for a, b in ((e0, e1), (p0, p1)))
-        with half_precision(dev): v = flux_velocity(model, zt, t, embeds, pooled)
+        with half_precision(dev): v = oracle.family.velocity(model, zt, t, embeds, pooled)
         return F.mse_loss(v, noise - z)
     return loss
 
@@ -220,7 +224,7 @@ def sweep(
     grid,     # list of dicts of `RefineSettings` fields
 ):
     "Rows of settings, mean PSNR gain of the targets over the restorations, share of crops that gained, seconds"
-    from lego_nb.generation import RefineSettings, refine
+    from lego_nb.refinement import RefineSettings, refine
     from lego_nb.metrics import psnr
     before, rows = psnr(restored, truth), []
     for s in grid:
@@ -292,13 +296,16 @@ def lego_pocket(
     photos:str=None,         # folder of clean photographs
     out:str='pocket',        # folder for states and weights
     restorer_iterations:int=4000, # of the restorer
-    oracle_iterations:int=8000,   # of the oracle
+    oracle_iterations:int=22000,  # of the oracle's schedule
+    oracle_stop:int=6000,    # step at which it ends; see the notebook
+    oracle_start:str=None,   # oracle folder whose weights to start from; none: at random
     minutes:float=None,      # stop after this long; the same command goes on
     device:str=None,         # torch device (the first GPU, else cpu)
     cost:str='not recorded', # hardware and minutes, for the model card
 ):
     "Train the pocket weights from a folder of photographs"
     from lego_nb.metrics import fit_niqe
+    from lego_nb.oracle import Oracle
     from lego_nb.restorers import PocketNet
     if not photos: raise UserError('name a folder of clean photographs with --photos')
     dev = device or ('cuda' if torch.cuda.is_available() else 'cpu')
@@ -306,11 +313,11 @@ def lego_pocket(
     train, valid = split_photographs(photos)
     crops = PhotoCrops(train.values())
     torch.manual_seed(0)
-    args = dict(device=dev, deadline=deadline)
+    args = dict(device=dev, deadline=deadline, compile=True)
     net = Recipe(PocketNet(), out/'state/restorer.pt', restorer_iterations, 1e-3, **args).fit(restorer_loss(crops))
-    oracle = pocket_oracle()
+    oracle = Oracle.from_pretrained(oracle_start) if oracle_start else pocket_oracle()
     recipe = Recipe(oracle.transformer.train().requires_grad_(True), out/'state/oracle.pt', oracle_iterations, 8e-4, **args)
-    oracle.transformer = recipe.fit(oracle_loss(oracle, crops)).eval()
+    oracle.transformer = recipe.fit(oracle_loss(oracle, crops), until=oracle_stop).eval()
     stats = fit_niqe([read_image(f) for f in train.values()])
     write_weights(out/'weights', net.cpu(), oracle, stats, photographs=len(train), validation=len(valid), cost=cost)
     print(f"weights and model card: {out/'weights'}")

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['BLUE', 'GREY', 'ORDER', 'FILES', 'CSS', 'read_run', 'strip', 'pick', 'gains_plot', 'loss_plot', 'detail_box',
            'data_uri', 'svg', 'esc', 'image_html', 'figures', 'table', 'facts', 'clock', 'what_was_run', 'results_html',
-           'results', 'photograph_html', 'photographs_html', 'pseudo_target', 'pseudo_targets', 'gate_html', 'size',
-           'files_html', 'report_html', 'write_report']
+           'results', 'photograph_html', 'photographs_html', 'pseudo_target', 'pseudo_targets', 'control_html',
+           'gate_html', 'size', 'files_html', 'report_html', 'write_report']
 
-# %% ../nbs/42_report.ipynb #f3b08508
+# %% ../nbs/42_report.ipynb #2930133c
 import base64, html, io, json
 import numpy as np, torch, torch.nn.functional as F
 from pathlib import Path
@@ -17,6 +17,7 @@ from .images import UserError, atomic_path, image_files, read_image, read_jsonl,
 from .datasets import photograph_of
 from .evaluation import bootstrap_ci, caption, gains, headline, joined, read_scores
 from .evaluation import table_head, table_parts
+from .control import control_means, prompt_adds
 from .gate import GateSettings, gate_summary, lower_is_better, score_histogram
 
 # %% ../nbs/42_report.ipynb #9e363751
@@ -34,7 +35,7 @@ def _images(folder):
 # %% ../nbs/42_report.ipynb #78942d4a
 def read_run(
     folder, # a run folder
-): # namespace: folder, config, settings, pseudo, scores, times, logs, images
+): # namespace: folder, config, settings, pseudo, control, scores, times, logs, images
     "What the report knows of a run. `UserError`: there is none."
     folder = Path(folder)
     if not (folder/'config.json').exists():
@@ -43,6 +44,7 @@ def read_run(
     return SimpleNamespace(
         folder=folder, config=config, settings=config.get('settings', config),
         pseudo=[p for p in read_jsonl(folder/'pseudo/metadata.jsonl') if 'kept' in p],
+        control=read_jsonl(folder/'pseudo/control.jsonl'),
         scores=read_scores(scores) if scores.exists() else [],
         times=read_jsonl(folder/'times.jsonl'), logs=_logs(folder), images=_images(folder))
 
@@ -315,6 +317,19 @@ def pseudo_targets(
     some = '' if len(chosen) == len(r.pseudo) else f'; {len(chosen)} are shown'
     return f'<p>{len(kept)} kept, {len(rejected)} rejected{some}.</p><div class="targets">{"".join(pseudo_target(r, x) for x in chosen)}</div>'
 
+# %% ../nbs/42_report.ipynb #716a2ff6
+def control_html(
+    r, # from `read_run`
+): # HTML, empty without a control
+    "The null-prompt control of Stage 1: means, and a line in words."
+    if not r.control: return ''
+    by, m = r.settings.get('gate', 'niqe-pocket'), control_means(r.control)
+    def cell(kind, k, form): return format(v, form) if (v := m.get(f'{kind}_{k}')) is not None else ''
+    rows = [[name, cell('score', k, '.2f'), cell('psnr', k, '.2f'), cell('gain', k, '+.2f')]
+            for k, name in dict(restored='restored', control='null prompt', target='prompt').items()]
+    text = prompt_adds(r.control, by)
+    return f'<p>{esc(text[0].upper() + text[1:])}.</p>' + table(['', by, 'PSNR to restored, dB', 'gain on truth, dB'], rows)
+
 # %% ../nbs/42_report.ipynb #102a8948
 def gate_html(
     r, # from `read_run`
@@ -396,7 +411,7 @@ def report_html(
     if inner: tests += f'<details><summary>In distribution</summary>{inner}</details>'
     sections = {
         'Result': results(r), 'Test photographs': tests or '<p>No test images have been restored yet.</p>',
-        'Pseudo-targets': pseudo_targets(r, n), 'Gate': gate_html(r),
+        'Pseudo-targets': control_html(r) + pseudo_targets(r, n), 'Gate': gate_html(r),
         'Training': svg(lambda: loss_plot(r.logs)) if r.logs else '<p>There is no training log yet.</p>',
         'What was run': what_was_run(r), 'Files': files_html(r)}
     body = ''.join(f'<section><h2>{k}</h2>{v}</section>' for k, v in sections.items())

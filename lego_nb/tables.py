@@ -44,7 +44,7 @@ def control_targets(run, kind):
     if kind == 'nlm':
         for i in todo: write_image(non_local_means(read_image(files[i])), folder/f'{i}.png')
     elif todo:
-        from lego_nb.generation import null_only, refine
+        from lego_nb.refinement import null_only, refine
         from lego_nb.oracle import Oracle
         oracle, s = Oracle.from_pretrained(run.settings['oracle'], device=run.device), null_only(run.refine_settings())
         for k in range(0, len(todo), 16):

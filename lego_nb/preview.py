@@ -151,6 +151,7 @@ def lego_check(
     steps:str='5,10,20',    # steps each way, by commas
     t0s:str='.4,.7,1',      # noise levels to turn round at, by commas
     solvers:str=None,       # by commas (all): euler, midpoint, fireflow
+    shift:float=None,       # of the time grid, in place of the oracle's own; 3 is dense at the noise end
     size:int=None,          # side of the middle that is cut out, pixels (64 for the pocket oracle, else 512)
     device:str=None,        # torch device (the first GPU, else cpu)
     dtype:str=None,         # the oracle's weights: float32, bfloat16, float16
@@ -159,6 +160,7 @@ def lego_check(
     "Does an oracle return what it is given? Null-prompt round trips of a few photographs"
     folder, size = source_folder(images, None, n, size), size or pocket_or(oracle, 64, 512)
     plan = _check_arguments(steps, t0s, solvers)
+    if shift is not None and shift <= 0: raise UserError(f'--shift {shift}: give a number above 0')
     photos = some_images(folder, n, size) if folder else demo_photographs(n, size)
     from lego_nb.inversion import reconstruction, reconstruction_table
     from lego_nb.metrics import psnr
@@ -166,7 +168,7 @@ def lego_check(
     x = one_batch(list(photos.values()), model.multiple).to(model.device)
     floor = psnr(model.decode(model.encode(x)).to(x), x).clamp(max=100).mean() # nothing lost is infinite
     print(head := f'{model}\n\n{len(x)} photographs of {x.shape[-2]}×{x.shape[-1]}, autoencoder alone: {floor:.1f} dB\n')
-    rows = reconstruction(model, x, **plan)
+    rows = reconstruction(model, x, **plan, shift=shift)
     print(table := reconstruction_table(rows))
     if out: _write_check(Path(out), rows, f'{head}\n{table}')
     return rows

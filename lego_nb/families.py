@@ -20,17 +20,20 @@ class Family:
     transformer = None # class of the network, in diffusers
     pipeline = None    # class of the text-to-image pipeline, in diffusers
     text_parts = ()    # subfolders of text encoders and tokenizers
+    tiny = {}          # what a network of pocket size needs besides
     def __repr__(self): return type(self).__name__
 
 class Flux1(Family):
     "FLUX.1 dev and schnell, and the pocket oracle"
     transformer,pipeline = 'FluxTransformer2DModel','FluxPipeline'
     text_parts = 'text_encoder','text_encoder_2','tokenizer','tokenizer_2'
+    tiny = dict(axes_dims_rope=(4,14,14), pooled_projection_dim=64)
 
 class Flux2(Family):
     "FLUX.2 [klein]"
     transformer,pipeline = 'Flux2Transformer2DModel','Flux2KleinPipeline'
     text_parts = 'text_encoder','tokenizer'
+    tiny = dict(axes_dims_rope=(8,8,8,8))
 
 # %% ../nbs/08_families.ipynb #3de0b5d0
 FAMILIES = Flux1(),Flux2()
@@ -196,6 +199,17 @@ def sites(self:Flux2, attn, inject):
     "Where values, or keys and values, come out"
     d = attn.inner_dim
     return [('to_qkv_mlp_proj', slice(2*d if inject=='v' else d, 3*d))]
+
+# %% ../nbs/08_families.ipynb #37e5e308
+@patch
+def text_length(self:Family, net):
+    "Text tokens of a prompt"
+    return 512
+
+@patch
+def text_length(self:Flux1, net):
+    "Text tokens of a prompt: fewer where guidance was distilled away"
+    return 512 if net.config.guidance_embeds else 256
 
 # %% ../nbs/08_families.ipynb #9a6c4342
 @patch

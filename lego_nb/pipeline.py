@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'POCKET', 'PRESETS', 'FOLDERS', 'METRICS', 'STAGES', 'SHARED', 'check_settings', 'resolve_settings',
-           'check_inputs', 'Run', 'read_config', 'refuse_difference', 'versions', 'hardware', 'bars', 'grouped', 'link',
-           'write_jsonl', 'command', 'parse_shard', 'lego_run', 'run_stages', 'lego_restore', 'lego_refine',
-           'lego_gate', 'lego_finetune', 'lego_evaluate', 'lego_report', 'lego_status']
+           'check_inputs', 'Run', 'read_config', 'refuse_difference', 'versions', 'hardware', 'find_device', 'bars',
+           'grouped', 'link', 'write_jsonl', 'command', 'parse_shard', 'lego_run', 'run_stages', 'lego_restore',
+           'lego_refine', 'lego_gate', 'lego_finetune', 'lego_evaluate', 'lego_report', 'lego_status']
 
 # %% ../nbs/80_pipeline.ipynb #fc4f8f27
 import importlib.metadata, json, os, platform, shutil, sys, time
@@ -153,15 +153,22 @@ def hardware():
     return dict(machine=platform.machine(), system=platform.system(), python=platform.python_version(),
                 cores=os.cpu_count(), threads=torch.get_num_threads(), gpu=gpu)
 
-# %% ../nbs/80_pipeline.ipynb #82088079
+# %% ../nbs/80_pipeline.ipynb #e4e9cfdb
+def find_device(
+    name=None, # torch device; None: the first GPU, else the CPU
+    gpu=None,  # which GPU, where `name` does not say
+):
+    "A torch device that is there. `UserError`: there is none of that name"
+    import torch
+    name = name or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if name == 'cuda' and gpu is not None: name = f'cuda:{gpu}' # each process has one of its own
+    try: return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as e: raise UserError(f"--device {name}: {str(e).splitlines()[0]}") from None
+
 @patch(as_prop=True)
 def device(self:Run):
     "The torch device of this run, or a `UserError` when this machine has none of that name"
-    import torch
-    name = self._device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if self.launched and name == 'cuda': name += f":{os.environ.get('LOCAL_RANK', 0)}" # each process has a GPU of its own
-    try: return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as e: raise UserError(f"--device {name}: {str(e).splitlines()[0]}") from None
+    return find_device(self._device, os.environ.get('LOCAL_RANK', 0) if self.launched else None)
 
 @patch
 def open(self:Run):

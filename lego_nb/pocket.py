@@ -129,15 +129,16 @@ def fit(self:Recipe,
 ):
     "Run to the end, or to the deadline"
     from tqdm.auto import tqdm
-    with tqdm(total=self.iterations, initial=self.step, desc=Path(self.path).stem, mininterval=5, disable=not progress) as bar:
-        while self.step < (until or self.iterations):
+    end = until or self.iterations
+    with tqdm(total=end, initial=self.step, desc=Path(self.path).stem, mininterval=5, disable=not progress) as bar:
+        while self.step < end:
             value = loss(self.model, torch.Generator().manual_seed(1_000_003 + self.step), self.step)
             self.update(value)
             if self.step % 50 == 0: bar.set_postfix(loss=f'{value.item():.4f}')
             bar.update()
             late = self.deadline is not None and time.time() > self.deadline
-            if self.step % every == 0 or late or self.step == (until or self.iterations): self.save()
-            if late and self.step < (until or self.iterations): raise Stop(f'time is up at step {self.step} of {self.iterations}; the same command goes on')
+            if self.step % every == 0 or late or self.step == end: self.save()
+            if late and self.step < end: raise Stop(f'time is up at step {self.step} of {end}; the same command goes on')
     return self.mean
 
 # %% ../nbs/90_pocket.ipynb #273d9c2d
@@ -163,9 +164,10 @@ def pocket_oracle(seed=0):
     "The untrained pocket oracle: null prompt and `PROMPT` are two fixed random vectors each"
     from lego_nb.autoencoder import PatchAutoencoder
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-    from lego_nb.oracle import AXES, POCKET, Oracle
+    from lego_nb.families import FAMILIES
+    from lego_nb.oracle import POCKET, Oracle
     torch.manual_seed(seed)
-    net, g = FluxTransformer2DModel(in_channels=192, **POCKET, **AXES['Flux1']), torch.Generator().manual_seed(seed)
+    net, g = FluxTransformer2DModel(in_channels=192, **POCKET, **FAMILIES[0].tiny), torch.Generator().manual_seed(seed)
     embeds, pooled = torch.randn(2, 2, 64, generator=g), torch.randn(2, 64, generator=g)
     prompts = dict(zip(['', PROMPT], zip(embeds, pooled)))
     return Oracle(net, PatchAutoencoder(), FlowMatchEulerDiscreteScheduler(), prompts, 'pocket', license='apache-2.0')

@@ -8,13 +8,13 @@ __all__ = ['source_folder', 'some_images', 'demo_photographs', 'demo_restored', 
            'beside_control', 'over_images', 'preview_table', 'preview_sheet', 'base_settings', 'keep_facts', 'finished',
            'fill_cells', 'write_preview', 'lego_preview']
 
-# %% ../nbs/82_preview.ipynb #7b7afb18
+# %% ../nbs/82_preview.ipynb #8cb2652a
 import csv, time
 from dataclasses import asdict, fields, replace
 from itertools import product
 from pathlib import Path
 from .images import UserError, append_jsonl, atomic_path, image_files, read_jsonl, write_json
-from .pipeline import PRESETS, command, read_config, refuse_difference
+from .pipeline import PRESETS, command, find_device, read_config, refuse_difference
 
 # %% ../nbs/82_preview.ipynb #2f2f658c
 def source_folder(
@@ -79,10 +79,7 @@ def load_oracle(
     from lego_nb.oracle import Oracle
     if dtype not in (None, 'float32', 'bfloat16', 'float16'):
         raise UserError(f'--dtype {dtype}: choose from float32, bfloat16, float16')
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    try: torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as e: raise UserError(f'--device {device}: {str(e).splitlines()[0]}') from None
-    return Oracle.from_pretrained(name, device, dtype and getattr(torch, dtype))
+    return Oracle.from_pretrained(name, find_device(device), dtype and getattr(torch, dtype))
 
 # %% ../nbs/82_preview.ipynb #7e4b175f
 def one_batch(

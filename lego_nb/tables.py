@@ -35,7 +35,6 @@ def non_local_means(
 # %% ../nbs/81_tables.ipynb #f518c0f2
 def control_targets(run, kind):
     "Folder with the targets of one kind for every image of a run, written where missing"
-    import torch
     from lego_nb.images import read_image, write_image
     folder = dict(truth=run.data()['ood_truth'], oracle=run/'pseudo/targets', restored=run/'pseudo/restored').get(kind)
     if folder: return Path(folder)
@@ -44,13 +43,12 @@ def control_targets(run, kind):
     if kind == 'nlm':
         for i in todo: write_image(non_local_means(read_image(files[i])), folder/f'{i}.png')
     elif todo:
-        from lego_nb.refinement import null_only, refine
+        from lego_nb.driver import refine_folder
+        from lego_nb.refinement import null_only
         from lego_nb.oracle import Oracle
         oracle, s = Oracle.from_pretrained(run.settings['oracle'], device=run.device), null_only(run.refine_settings())
-        for k in range(0, len(todo), 16):
-            ids = todo[k:k + 16]
-            y = refine(oracle, torch.stack([read_image(files[i]) for i in ids]).to(run.device), s, ids=ids)[0]
-            for i, t in zip(ids, y): write_image(t.cpu(), folder/f'{i}.png')
+        failed = refine_folder(oracle, files, folder, s, batch_size=run.settings['refine_batch'], progress=False)
+        if failed: raise UserError(f'{failed[0][0]}: {failed[0][1]}')
     return folder
 
 # %% ../nbs/81_tables.ipynb #0d3b1988

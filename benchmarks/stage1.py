@@ -28,7 +28,8 @@ from lego_nb.inversion import invert
 from lego_nb.flow import integrate
 from lego_nb.metrics import psnr
 from lego_nb.oracle import Oracle
-from lego_nb.pipeline import resolve_settings, versions
+from lego_nb.run import versions
+from lego_nb.settings import resolve_settings
 from lego_nb.refinement import RefineSettings, passes, refine
 from lego_nb.speed import *
 
@@ -109,7 +110,8 @@ def split(files, n):
 def crops(folder, n):
     "n restored crops of the demonstration: what Stage 1 gets from Stage 0"
     from lego_nb.datasets import write_demo
-    from lego_nb.restorers import load_restorer, restore_folder
+    from lego_nb.restoration import restore_folder
+    from lego_nb.restorers import load_restorer
     demo = write_demo(folder/'demo')
     files = dict(list(image_files(demo['ood']).items())[:n])
     restore_folder(load_restorer('pocket'), files, folder/'restored', progress=False)

@@ -1,0 +1,179 @@
+"""Times Stage 0 over a folder against a loop that reads, restores and writes one image after the other.
+
+    python benchmarks/stage0.py [--size 64,256,512] [--net pocket,nafnet] [--images N] [--rounds N] [--out FILE]
+
+Both use the same model. README.md beside this file tells what is compared with what.
+"""
+import argparse, os, platform, re, shutil, sys, tempfile
+from contextlib import nullcontext
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+
+os.environ.setdefault('HF_HUB_OFFLINE', '1')
+os.environ.setdefault('TQDM_DISABLE', '1')
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # threads that spin while they wait starve on a shared machine
+
+import torch
+import torch.nn.functional as F
+from fastcore.basics import store_attr
+
+from lego_nb.datasets import photographs
+from lego_nb.degradations import degrade
+from lego_nb.images import image_files, read_image, write_image, write_json
+from lego_nb.metrics import psnr
+from lego_nb.restoration import batches, image_size, restore_folder
+from lego_nb.restorers import load_restorer
+from lego_nb.speed import interleave, speed_table, speedups
+
+BASE = 'image by image'
+GPU = torch.cuda.is_available()
+DEVICE = 'cuda' if GPU else 'cpu'
+
+
+def say(*what): print(*what, file=sys.stderr, flush=True)
+
+def processor():
+    "The CPU's own name"
+    info = Path('/proc/cpuinfo')
+    name = re.search(r'model name\s*: (.*)', info.read_text()) if info.exists() else None
+    return f'{name[1] if name else platform.processor() or platform.machine()}, {os.cpu_count()} cores'
+
+# ---------------------------------------------------------------- what is restored, and with what
+
+def cropped(x, height, width):
+    "The middle of a photograph that was enlarged where it must be"
+    scale = max(height/x.shape[-2], width/x.shape[-1], 1)
+    x = F.interpolate(x[None], size=[round(n*scale + .5) for n in x.shape[-2:]], mode='bicubic').clamp(0, 1)
+    top, left = (x.shape[-2] - height)//2, (x.shape[-1] - width)//2
+    return x[..., top:top+height, left:left+width]
+
+def noisy_files(folder, n, height, width, seed=0):
+    "n photographs with weak noise, each its own: id -> file"
+    for i, (name, x) in zip(range(n), list(photographs().items())*n):
+        y = degrade(cropped(x, height, width), 'pocket-weak', [f'{name}-{i}'], seed)
+        write_image(y, folder/f'{name}-{i}.png')
+    return image_files(folder)
+
+def model(net, folder):
+    "'pocket', or NAFNet with 32 channels as its authors trained it, at random weights"
+    if net == 'pocket': return load_restorer('pocket', DEVICE)
+    from spandrel.architectures.NAFNet import NAFNet
+    torch.manual_seed(0)
+    nafnet = NAFNet(width=32, enc_blk_nums=[1, 1, 1, 28], middle_blk_num=1, dec_blk_nums=[1]*4)
+    torch.save(nafnet.state_dict(), folder/'nafnet.pth')
+    return load_restorer(folder/'nafnet.pth', DEVICE)
+
+
+# ---------------------------------------------------------------- the ways through a folder
+
+def in_turn(restorer, files, out, batch_size=1):
+    "Read, restore, write; no threads but torch's own"
+    for ids in batches(list(files), batch_size, lambda i: image_size(files[i])):
+        y = torch.stack([read_image(files[i]) for i in ids])
+        for i, x in zip(ids, restorer.restore(y)): write_image(x, out/f'{i}.png')
+
+def ours(restorer, files, out, **kwargs):
+    "As `lego_run` does it"
+    _, failed = restore_folder(restorer, files, out, progress=False, **kwargs)
+    assert not failed, failed
+
+def worker_start(net, folder):
+    global _worker
+    torch.set_num_threads(1)
+    _worker = model(net, folder)
+
+def worker_run(files, out): ours(_worker, files, out, readers=1, writers=1)
+
+class Arms:
+    "Name -> function, for every way through a folder"
+    def __init__(self, net, files, tmp, pool):
+        self.restorer, self.cores, self.arms = model(net, tmp), os.cpu_count(), {}
+        store_attr('files,tmp,pool')
+
+    def add(self, name, way, threads=None, precision=None, layout=torch.contiguous_format, inference=False, **kwargs):
+        r, out = self.restorer, self.tmp/'out'/str(len(self.arms))
+        def run():
+            shutil.rmtree(out, ignore_errors=True)
+            torch.set_num_threads(threads or self.cores)
+            r.to(memory_format=layout)
+            r.dtype = precision
+            with torch.inference_mode() if inference else nullcontext(): way(r, self.files, out, **kwargs)
+        self.arms[name] = run
+
+    def near(self, name):
+        "How far the images of an arm are from the loop's, dB; 100: equal"
+        folders = [self.tmp/'out'/str(list(self.arms).index(o)) for o in (name, BASE)]
+        x, y = (torch.stack([read_image(o/f'{i}.png') for i in self.files]) for o in folders)
+        return psnr(x, y).clamp(max=100).min().item()
+
+    def split(self, restorer, files, out):
+        "A share of the files for each process"
+        shares = [dict(list(files.items())[i::self.cores]) for i in range(self.cores)]
+        self.pool.starmap(worker_run, [(o, out) for o in shares], chunksize=1)
+
+def fill(a):
+    "The loop, the default, and the default with one thing changed"
+    a.add(BASE, in_turn)
+    a.add('restore_folder', ours)
+    a.add('restore_folder, one image a batch', ours, batch_size=1)
+    a.add('restore_folder, one reader and one writer', ours, readers=1, writers=1)
+    a.add('batches of 8 in turn, no threads', in_turn, batch_size=8)
+    a.add('restore_folder, channels_last', ours, layout=torch.channels_last)
+    a.add('image by image, inference_mode', in_turn, inference=True)
+    a.add('image by image, bf16', in_turn, precision=torch.bfloat16)
+    a.add('restore_folder, bf16', ours, precision=torch.bfloat16)
+    if GPU: return a.add('restore_folder, batches of 32', ours, batch_size=32)
+    a.add('image by image, 1 torch thread', in_turn, threads=1)
+    a.add('restore_folder, 1 torch thread', ours, threads=1)
+    a.add('restore_folder, batches of 8 at any size', ours, pixels=2**40)
+    a.add(f'restore_folder, {a.cores} processes of 1 thread', a.split)
+
+def measured(args, net, size, tmp, pool):
+    "Rows of the table for one net and size, and their seconds"
+    height, width = (720, 1280) if size == '720p' else (int(size),)*2
+    n = args.images or max(8, 2**(18 if not GPU else 25)//(height*width))
+    a = Arms(net, noisy_files(tmp/f'{size}', n, height, width), tmp, pool)
+    fill(a)
+    say(f'{net} {size}: {n} images, {len(a.arms)} lines')
+    seconds = interleave(a.arms, args.rounds, 1)
+    def remark(k):
+        if k == BASE: return f'{n} images'
+        near = a.near(k)
+        assert near > 30, (k, near)
+        return f'{near:.0f} dB from the loop' if near < 99 else 'the same images'
+    rows = [dict(what=f'{net} {size}: {k}', **o | dict(seconds=o['seconds']/n), remark=remark(k))
+            for k, o in speedups(seconds, BASE).items()]
+    return rows, seconds
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('--size', help="sides of the images, or 720p; default 256,512,720p on a GPU, 64,256,512 without")
+    p.add_argument('--net', help='pocket, nafnet; default both on a GPU, pocket without')
+    p.add_argument('--images', type=int, help='images of a round; default by size')
+    p.add_argument('--rounds', type=int, default=5, help='times that everything is measured')
+    p.add_argument('--note', default='', help='what else the machine did, for the record')
+    p.add_argument('--out', type=Path, help='JSON to write; the table goes beside it as .md')
+    args = p.parse_args()
+    sizes = (args.size or ('256,512,720p' if GPU else '64,256,512')).split(',')
+    nets, rows, seconds = (args.net or ('pocket,nafnet' if GPU else 'pocket')).split(','), [], {}
+    for net in nets:
+        for size in sizes:
+            with tempfile.TemporaryDirectory() as tmp:
+                tmp = Path(tmp)
+                start = dict(initializer=worker_start, initargs=(net, tmp))
+                with get_context('spawn').Pool(os.cpu_count(), **start) if not GPU else nullcontext() as pool:
+                    more, seconds[f'{net} {size}'] = measured(args, net, size, tmp, pool)
+                rows += more
+    note = (f'Files in, files out. Speed-ups are over reading, restoring and writing one image after the other with the same '
+            f'model: median of {args.rounds} rounds, all lines in turn, lowest and highest in brackets. Seed 0. {args.note}')
+    hardware = torch.cuda.get_device_name() if GPU else processor()
+    r = dict(title='Stage 0 over a folder', hardware=hardware, versions=f'torch {torch.__version__}',
+             date=date.today().isoformat(), note=note.strip(), rows=rows, seconds=seconds)
+    if args.out:
+        write_json(r, args.out)
+        args.out.with_suffix('.md').write_text(speed_table(r) + '\n')
+    print(speed_table(r))
+
+if __name__ == '__main__': main()

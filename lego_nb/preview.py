@@ -8,13 +8,15 @@ __all__ = ['source_folder', 'some_images', 'demo_photographs', 'demo_restored', 
            'beside_control', 'over_images', 'preview_table', 'preview_sheet', 'base_settings', 'keep_facts', 'finished',
            'fill_cells', 'write_preview', 'lego_preview']
 
-# %% ../nbs/82_preview.ipynb #8cb2652a
+# %% ../nbs/82_preview.ipynb #cf4b7da7
 import csv, time
 from dataclasses import asdict, fields, replace
 from itertools import product
 from pathlib import Path
 from .images import UserError, append_jsonl, atomic_path, image_files, read_jsonl, write_json
-from .pipeline import PRESETS, command, find_device, read_config, refuse_difference
+from .pipeline import command
+from .run import find_device, read_config, refuse_difference
+from .settings import PRESETS
 
 # %% ../nbs/82_preview.ipynb #2f2f658c
 def source_folder(

@@ -112,17 +112,18 @@ class Arms:
         shares = [dict(list(files.items())[i::self.cores]) for i in range(self.cores)]
         self.pool.starmap(worker_run, [(o, out) for o in shares], chunksize=1)
 
-def fill(a):
-    "The loop, the default, and the default with one thing changed"
+def fill(a, few):
+    "The loop, the default, both in bf16, and unless `few` the default with one thing changed"
     a.add(BASE, in_turn)
     a.add('restore_folder', ours)
+    a.add('image by image, bf16', in_turn, precision=torch.bfloat16)
+    a.add('restore_folder, bf16', ours, precision=torch.bfloat16)
+    if few: return
     a.add('restore_folder, one image a batch', ours, batch_size=1)
     a.add('restore_folder, one reader and one writer', ours, readers=1, writers=1)
     a.add('batches of 8 in turn, no threads', in_turn, batch_size=8)
     a.add('restore_folder, channels_last', ours, layout=torch.channels_last)
     a.add('image by image, inference_mode', in_turn, inference=True)
-    a.add('image by image, bf16', in_turn, precision=torch.bfloat16)
-    a.add('restore_folder, bf16', ours, precision=torch.bfloat16)
     if GPU: return a.add('restore_folder, batches of 32', ours, batch_size=32)
     a.add('image by image, 1 torch thread', in_turn, threads=1)
     a.add('restore_folder, 1 torch thread', ours, threads=1)
@@ -134,7 +135,7 @@ def measured(args, net, size, tmp, pool):
     height, width = (720, 1280) if size == '720p' else (int(size),)*2
     n = args.images or max(8, 2**(18 if not GPU else 25)//(height*width))
     a = Arms(net, noisy_files(tmp/f'{size}', n, height, width), tmp, pool)
-    fill(a)
+    fill(a, args.few)
     say(f'{net} {size}: {n} images, {len(a.arms)} lines')
     seconds = interleave(a.arms, args.rounds, 1)
     def remark(k):
@@ -153,6 +154,7 @@ def main():
     p.add_argument('--net', help='pocket, nafnet; default both on a GPU, pocket without')
     p.add_argument('--images', type=int, help='images of a round; default by size')
     p.add_argument('--rounds', type=int, default=5, help='times that everything is measured')
+    p.add_argument('--few', action='store_true', help='only the loop and the default, in float32 and bf16')
     p.add_argument('--note', default='', help='what else the machine did, for the record')
     p.add_argument('--out', type=Path, help='JSON to write; the table goes beside it as .md')
     args = p.parse_args()
@@ -166,8 +168,9 @@ def main():
                 with get_context('spawn').Pool(os.cpu_count(), **start) if not GPU else nullcontext() as pool:
                     more, seconds[f'{net} {size}'] = measured(args, net, size, tmp, pool)
                 rows += more
-    note = (f'Files in, files out. Speed-ups are over reading, restoring and writing one image after the other with the same '
-            f'model: median of {args.rounds} rounds, all lines in turn, lowest and highest in brackets. Seed 0. {args.note}')
+    note = (f'Files in, files out. Speed-ups are over reading, restoring and writing one image after the other with '
+            f'the same model: median of {args.rounds} rounds, all lines in turn, lowest and highest in brackets. '
+            f'Seed 0. {args.note}')
     hardware = torch.cuda.get_device_name() if GPU else processor()
     r = dict(title='Stage 0 over a folder', hardware=hardware, versions=f'torch {torch.__version__}',
              date=date.today().isoformat(), note=note.strip(), rows=rows, seconds=seconds)

@@ -77,7 +77,8 @@ def write_image(
     if path.suffix.lower() != '.png': raise UserError(f'{path}: images are written as .png.')
     if not np.isfinite(x).all(): raise UserError(f'{path}: not written, it has NaN or infinite values.')
     rgb = np.rint(x.clip(0, 1)*255).astype(np.uint8).transpose(1, 2, 0)  # as `quantize` does
-    with atomic_path(path) as part: Image.fromarray(np.ascontiguousarray(rgb)).save(part)
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    with atomic_path(path) as part: image.save(part, compress_level=1)  # a third of the time, a tenth more bytes
     return path
 
 # %% ../nbs/00_images.ipynb #34edede2

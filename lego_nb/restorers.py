@@ -290,6 +290,7 @@ KINDS = dict(latent=('lego_nb.latent_restorer', 'LatentRestorer'))
 def _saved(folder, **kwargs):
     "The restorer in a folder of save_pretrained, whichever class wrote it"
     module, name = KINDS.get(_config(folder).get('net', {}).get('kind'), (None, None))
+    if module and kwargs.pop('loss', None): raise UserError(f'{folder}: a {name} has one loss; leave `loss` out.')
     cls = getattr(import_module(module), name) if module else NetRestorer
     return cls.from_pretrained(folder, **kwargs)
 
@@ -297,17 +298,17 @@ def _saved(folder, **kwargs):
 def load_restorer(
     name_or_path,  # 'pocket', a folder of save_pretrained, or a .safetensors or .pth checkpoint
     device='cpu',
-    loss='l1',  # for a checkpoint file, which does not say how it was trained
+    loss=None,  # None: what the folder says; l1 for a checkpoint file, which does not say
     dtype=None,  # 'float16' or 'bfloat16' for `restore`, where the architecture takes it
 ):  # -> NetRestorer, or what the folder's kind says
     "A restorer ready to run. `UserError` says what is missing or unknown."
-    path, half = Path(name_or_path), dict(dtype=dtype) if dtype else {}
+    path, given = Path(name_or_path), {k: v for k, v in dict(loss=loss, dtype=dtype).items() if v}
     if str(name_or_path) == 'pocket':
         path = Path(str(package_files('lego_nb')))/'weights/restorer'
         if not (path/'model.safetensors').exists():
             raise UserError(f'The pocket weights are not in {path}: make them with `lego_pocket`.')
-    if path.is_dir(): return _saved(path, **half).to(device).eval()
+    if path.is_dir(): return _saved(path, **given).to(device).eval()
     if path.is_file():
         net, facts = _spandrel(_read_state(path), path)
-        return NetRestorer(net, loss, **facts, **half).to(device).eval()
+        return NetRestorer(net, **{'loss': 'l1'} | facts | given).to(device).eval()
     raise UserError(f"No restorer {name_or_path}: give 'pocket', a saved folder or a checkpoint.")

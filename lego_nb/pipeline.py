@@ -6,11 +6,11 @@
 __all__ = ['command', 'lego_run', 'run_stages', 'lego_restore', 'lego_refine', 'lego_gate', 'lego_finetune', 'lego_evaluate',
            'lego_report', 'lego_status']
 
-# %% ../nbs/80_pipeline.ipynb #5f128564
+# %% ../nbs/80_pipeline.ipynb #8db2c30c
 import json, os, sys
 from pathlib import Path
 from fastcore.meta import delegates
-from fastcore.script import anno_parser
+from fastcore.script import anno_parser, bool_arg
 from .restoration import STOPS, cause, reason
 from .images import UserError, read_jsonl
 from .run import Run, STAGES, grouped, parse_shard, read_config
@@ -92,6 +92,9 @@ def lego_run(
     gate_mode:str=None,      # threshold, quantile, gain, none
     gate_value:float=None,   # the threshold, or the share to keep
     min_fidelity:float=None, # least PSNR of a target against its restoration, dB
+    fidelity:str=None,       # limits of further checks of the gate: structure=.7,tone=6,consistency=25 (see `23_gate`)
+    whole_image:bool_arg=None,   # score an image in squares that cover it: some metrics look at the centre alone
+    perceptual:str=None,     # log LPIPS or DISTS of a target to its restoration: lpips, dists, auto (those whose weights are there)
     iterations:int=None,     # of Stage 2
     batch_size:int=None,     # of Stage 2
     accumulate:int=None,     # parts of a batch in Stage 2, one after another, where memory is short
@@ -103,6 +106,7 @@ def lego_run(
     ema:float=None,          # decay of the averaged weights, 0 for none
     crop:int=None,           # training crop, pixels
     mixed_precision:str=None, # no, bf16, fp16
+    latents:int=None,        # of a latent restorer: crops of every pair that are encoded once, before Stage 2; 0: in every step
     first_n:int=None,        # use only the first n unlabelled images
     checkpoint_every:int=None, # iterations between two states to go on from
     log_with:str=None,       # tracker of Stage 2: tensorboard, wandb, ..., none (auto: TensorBoard if installed)

@@ -336,7 +336,8 @@ def gate_html(
 ): # HTML
     "The gate in numbers and as a histogram."
     if not r.pseudo: return '<p>Nothing has been gated yet.</p>'
-    names = dict(metric='gate', mode='gate_mode', value='gate_value', min_fidelity='min_fidelity')
+    names = dict(metric='gate', mode='gate_mode', value='gate_value', min_fidelity='min_fidelity',
+                 fidelity='fidelity', whole_image='whole_image', perceptual='perceptual')
     s = GateSettings(**{k: r.settings[v] for k, v in names.items() if v in r.settings})
     g = gate_summary(r.pseudo, s)
     cells = [s.metric, s.mode, 'none' if s.min_fidelity is None else f'{s.min_fidelity:g} dB', f'{g["generated"]:,}',

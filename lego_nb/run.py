@@ -89,7 +89,9 @@ def open(self:Run):
     if not known or known['settings'] != self.settings:
         from lego_nb.metrics import metric_names
         s, _ = self.settings, self.device
-        if s['gate'] not in metric_names(): raise UserError(f"--gate {s['gate']}: no such metric; niqe-pocket ships, nima is the paper's")
+        if s['gate'] not in metric_names() and not Path(s['gate'].removeprefix('niqe:')).is_file():
+            raise UserError(f"--gate {s['gate']}: no such metric; niqe-pocket ships, nima is the paper's")
+        self.gate_settings()
         if self.data()['id_pairs']: self.part('id_pairs')
         self.check_splits(), self.test_sets(), self.prompts()
         write_json(dict(settings=self.settings, versions=versions(), hardware=hardware()), self/'config.json')
@@ -358,7 +360,7 @@ def refine(self:Run):
     how = dict(batch_size=self.settings['refine_batch'], say=self.say, progress=bars() and self.first)
     if n:
         self.say(f'Stage 1  refine {n} of {len(files)} images')
-        refine_folder(oracle, files, targets, s, prompts=self.prompts(), gate=self.gate_settings(), suspects=self.failed(),
+        refine_folder(oracle, files, targets, s, prompts=self.prompts(), gate=self.gate_settings(), lq=self.ood_files(), suspects=self.failed(),
                       note=lambda i, e: self.failures('refine', [(i, e)]),
                       records=self/f'pseudo/records-{self.shard[0]}.jsonl', **how)
     whole = {i: f for i, f in control.items() if not self.missing('targets', [i])}
@@ -372,7 +374,8 @@ def gate_settings(self:Run):
     "The part of the settings that the gate reads"
     from lego_nb.gate import GateSettings
     s = self.settings
-    return GateSettings(metric=s['gate'], mode=s['gate_mode'], value=s['gate_value'], min_fidelity=s['min_fidelity'])
+    return GateSettings(metric=s['gate'], mode=s['gate_mode'], value=s['gate_value'],
+                        **{k: s[k] for k in ('min_fidelity', 'fidelity', 'whole_image', 'perceptual')})
 
 # %% ../nbs/72_run.ipynb #ee335536
 def link(src, dest):
@@ -398,12 +401,12 @@ def gate(self:Run):
     began, s = time.time(), self.gate_settings()
     self.say(f'Stage 1  gate {len(ids)} targets by {s.metric} ({s.mode} {s.value})')
     files = self.ood_files()
+    made = {r['id']: r for f in sorted((self/'pseudo').glob('records-*.jsonl')) for r in read_jsonl(f)}
     rows = score_rows({i: dict(target=self/f'pseudo/targets/{i}.png', restored=self/f'pseudo/restored/{i}.png', lq=files[i]) for i in ids},
-                      s, device=self.device)
+                      s, device=self.device, records=made)
     decide(rows, s)
     for i in ids: link(files[i], self/f'pseudo/lq/{i}{files[i].suffix}')
-    records = {r['id']: r for f in sorted((self/'pseudo').glob('records-*.jsonl')) for r in read_jsonl(f)}
-    write_jsonl([dict(records.get(r['id'], {}), **r, lq_file_name=f"lq/{r['id']}{files[r['id']].suffix}",
+    write_jsonl([{**made.get(r['id'], {}), **r} | dict(lq_file_name=f"lq/{r['id']}{files[r['id']].suffix}",
                       restored_file_name=f"restored/{r['id']}.png", targets_file_name=f"targets/{r['id']}.png") for r in rows],
                 self/'pseudo/metadata.jsonl')
     self.timed('gate', began)
@@ -415,8 +418,8 @@ def gate(self:Run):
 def control(self:Run):
     "What the prompt adds: the targets that have a control beside it, in `pseudo/control.jsonl`"
     from lego_nb.control import control_row, prompt_adds
-    from lego_nb.metrics import metric
-    by, truth = metric(self.settings['gate'], self.device), self.data()['ood_truth']
+    from lego_nb.gate import gate_metric
+    by, truth = gate_metric(self.settings['gate'], self.device), self.data()['ood_truth']
     truth, rows = image_files(truth) if truth else {}, []
     for i in list(self.ood_files())[:self.settings['control_images']]:
         kinds = dict(restored='restored', control='control', target='targets')
@@ -453,10 +456,23 @@ def train(self:Run, name, ood_pairs, **changes):
     s = self.finetune_settings(**changes)
     model, state = self.load(self.settings['restorer']), self/f'checkpoints/{name}-state'
     ood_pairs, pairs = Pairs(ood_pairs or []), self.id_pairs()
-    for o in ood_pairs, pairs if type(pairs) is Pairs else (): check_pairs(o, model.scale)
+    for o in ood_pairs, pairs if type(pairs) is Pairs else Pairs([]): check_pairs(o, model.scale)
+    pairs, ood_pairs = self.encoded(model, pairs, 'id'), self.encoded(model, ood_pairs, name)
     model = finetune(model, pairs, ood_pairs, s, state, progress=bars())
     if self.first: self.keep(model, name, state)
     self.meet()
+
+@patch
+def encoded(self:Run, model, pairs, name):
+    "`pairs` as latents in checkpoints/latents/`name`, where the settings ask for them"
+    n, folder = self.settings['latents'], self/f'checkpoints/latents/{name}'
+    if not n or not pairs: return pairs
+    from lego_nb.latents import Latents, cache_latents
+    if not hasattr(model, 'vae'): raise UserError('--latents: only a latent restorer has an autoencoder; leave it out')
+    pairs.crop, pairs.augment = self.settings['crop'], True
+    if self.first: cache_latents(model, pairs, folder, n, seed=self.settings['seed'])
+    self.meet()
+    return Latents(folder)
 
 @patch
 def keep(self:Run, model, name, state):

@@ -10,20 +10,20 @@ from pathlib import Path
 from .driver import read_prompts
 from .images import UserError, image_files
 
-# %% ../nbs/70_settings.ipynb #e710ef53
+# %% ../nbs/70_settings.ipynb #2c3fdbb1
 PAPER = dict(
     restorer=None, loss=None, rounds=1, oracle='black-forest-labs/FLUX.1-dev', dtype=None, speed=None, first_n=None,
     prompt='a clean, sharp, high-quality image', null_prompt='', prompts=None, solver='euler', steps=50,
     t0=1., strength=None, shift=None, guidance=3.5, guidance_mode=None, candidates=None, method='inversion', latent_nudge=1.,
     inject_steps=10, inject='v', inject_blocks=None, inject_tokens='all', features='auto',
     min_side=512, colour='none', tile=None, overlap=64, refine_batch=1, control_images=4,
-    gate='nima', gate_mode='threshold', gate_value=4.2, min_fidelity=None,
+    gate='nima', gate_mode='threshold', gate_value=4.2, min_fidelity=None, fidelity=None, whole_image=False, perceptual='auto',
     iterations=20_000, batch_size=32, accumulate=1, id_ratio=.9, reduction='two_means', ood_weight=1., lr=5e-5, warmup=500,
-    ema=.9999, crop=512, mixed_precision='bf16', checkpoint_every=1000, log_with='auto', seed=0)
+    ema=.9999, crop=512, mixed_precision='bf16', checkpoint_every=1000, log_with='auto', latents=0, seed=0)
 
-# %% ../nbs/70_settings.ipynb #90290bdb
+# %% ../nbs/70_settings.ipynb #875bf635
 POCKET = dict(PAPER, restorer='pocket', oracle='pocket', solver='fireflow', steps=8, t0=.9, guidance=2., inject_steps=1, tile=64, overlap=16,
-    min_side=None, refine_batch=16, control_images=8, gate='niqe-pocket', gate_mode='quantile', gate_value=.9, min_fidelity=20.,
+    min_side=None, refine_batch=16, control_images=8, gate='niqe-pocket', gate_mode='quantile', gate_value=.9, min_fidelity=20., perceptual=None,
     iterations=250, batch_size=16, reduction='pooled', ood_weight=.5, lr=3e-5, warmup=10, ema=0., crop=64, mixed_precision='no', checkpoint_every=100, log_with='none')
 PRESETS = {'pocket': POCKET, 'gopro-reds': dict(PAPER, first_n=6000), 'gopro-realblur': PAPER,
            'div2k-flickr2k': dict(PAPER, first_n=6000, crop=256), 'div2k-dped': dict(PAPER, crop=256)}
@@ -33,11 +33,11 @@ FOLDERS = ['id_pairs', 'ood', 'restored', 'test', 'test_id', 'ood_truth']
 _CHOICES = dict(solver=('euler', 'midpoint', 'fireflow'), method=('inversion', 'sdedit'), guidance_mode=(None, 'embedded', 'true_cfg'),
                 inject=('v', 'kv'), inject_tokens=('all', 'image'), features=('auto', 'store', 'recompute'),
                 colour=('none', 'adain', 'wavelet'), gate_mode=('threshold', 'quantile', 'gain', 'none'),
-                reduction=('two_means', 'pooled'), loss=(None, 'l1', 'l2', 'charbonnier'), mixed_precision=('no', 'bf16', 'fp16'),
+                perceptual=(None, 'auto', 'lpips', 'dists', 'lpips,dists'), reduction=('two_means', 'pooled'), loss=(None, 'l1', 'l2', 'charbonnier'), mixed_precision=('no', 'bf16', 'fp16'),
                 speed=(None, 'compile', 'fp8', 'fp8,compile'), dtype=(None, 'float32', 'bfloat16', 'float16'))
 _RANGES = dict(steps=(1, 1000), rounds=(1, 20), accumulate=(1, 10**5), t0=(1e-3, 1), id_ratio=(0, 1), iterations=(1, 10**8), batch_size=(1, 10**5), lr=(1e-9, 1),
                guidance=(0, 100), inject_steps=(0, 1000), refine_batch=(1, 10**4), ema=(0, 1), crop=(16, 4096), strength=(1e-3, 1), shift=(1e-3, 1e3),
-               min_side=(1, 10**5), tile=(16, 10**5), overlap=(0, 10**4), control_images=(0, 10**8), candidates=(0, 100))
+               min_side=(1, 10**5), tile=(16, 10**5), overlap=(0, 10**4), control_images=(0, 10**8), latents=(0, 10**4), candidates=(0, 100))
 
 def check_settings(settings):
     "Every setting inside its range, or a `UserError` that names the option and what it takes"

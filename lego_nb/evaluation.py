@@ -89,9 +89,10 @@ def read_scores(
 def write_scores(
     rows:list, # from `evaluate_model`
     path, # scores.csv
+    merge=True, # with the rows that are there; else they are replaced
 ):
-    "Merge rows into a scores file."
-    merged = {_key(r): r for r in [*(read_scores(path) if Path(path).exists() else []), *rows]}
+    "Write rows into a scores file."
+    merged = {_key(r): r for r in [*(read_scores(path) if merge and Path(path).exists() else []), *rows]}
     with atomic_path(path) as part, open(part, 'w', newline='', encoding='utf-8') as f:
         out = csv.DictWriter(f, COLUMNS)
         out.writeheader()
@@ -120,7 +121,10 @@ def table_head(
     "A column for each model, and one for its gain where it was fine-tuned."
     return [c for m in models for c in [m, 'gain'][:1+_gained(m, models)]]
 
-def caption(metric): return metric.upper() if metric in ('psnr', 'ssim') else metric
+def caption(metric):
+    name, _, border = metric.partition(':border=')
+    if name in ('psnr', 'ssim', 'psnr-y', 'ssim-y', 'fid', 'kid'): name = name.upper()
+    return f'{name}, border {border}' if border else name
 
 # %% ../nbs/40_evaluation.ipynb #7f1e37fd
 def _cells(means, models, split, metric, photo):

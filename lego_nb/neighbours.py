@@ -6,10 +6,11 @@
 __all__ = ['TRANSPORT_RANGES', 'restored_files', 'write_demo_folders', 'autoencoder_loss', 'transport_fit', 'write_curve',
            'transport_curve', 'transport_apply', 'check_transport', 'demo_options', 'lego_transport']
 
-# %% ../nbs/83_neighbours.ipynb #b46f6ada
+# %% ../nbs/83_neighbours.ipynb #eed78f03
 from pathlib import Path
 from .images import UserError, atomic_path, image_files
 from .pipeline import command
+from .preference import lego_preference
 from .preview import keep_facts, numbers, write_csv
 from .run import bars, find_device
 
@@ -203,3 +204,6 @@ def lego_transport(
     found = load_transport(at, device, latents, tile)
     if what == 'apply': return transport_apply(found, source, Path(out)/'transported', alpha, batch_size)
     transport_curve(found, source, o['truth'], Path(out), points, metrics.split(','))
+
+# %% ../nbs/83_neighbours.ipynb #3f3a415d
+command(lego_preference);

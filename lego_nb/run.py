@@ -353,6 +353,7 @@ def refine(self:Run):
     "Stages 1.1 and 1.2 for the images of this process that have no target yet"
     from lego_nb.driver import refine_folder
     from lego_nb.refinement import null_only
+    if self.settings['oracle'].split(':')[0] == 'dot': return self.transport()
     (files, control), targets = self.refine_files(), self/'pseudo/targets'
     n, missing = len(self.missing('targets', files)), self.missing('control', control)
     if not n and not missing: return self.say(f'Stage 1  refine: {len(files)} images, nothing to do')
@@ -367,6 +368,24 @@ def refine(self:Run):
     if missing: refine_folder(oracle, whole, self/'pseudo/control', null_only(s), **how)
     self.timed('refine', began)
     if files and not any(targets.rglob('[!.]*.png')): raise UserError(f'not one of {len(files)} images could be refined')
+
+# %% ../nbs/72_run.ipynb #e790b620
+@patch
+def transport(self:Run):
+    "Stage 1 by Deep Optimal Transport from the restorations to the clean side of the in-distribution pairs"
+    from lego_nb.transport import fit_files, load_transport, transport_folder
+    files, path = self.refine_files()[0], self/'pseudo/dot.safetensors'
+    if not (n := len(self.missing('targets', files))): return self.say(f'Stage 1  transport: {len(files)} images, nothing to do')
+    began, s = time.time(), self.settings
+    self.say(f'Stage 1  transport {n} of {len(files)} images')
+    if self.first and not path.exists():
+        natural = {i: gt for i, (_, gt) in self.part('id_pairs').items()}
+        fit_files(files, natural, s['oracle'].partition(':')[2] or 'pocket', device=self.device, tile=s['tile']).save(path)
+    self.meet()
+    transport_folder(load_transport(path, self.device, tile=s['tile']), files, self/'pseudo/targets', batch_size=s['refine_batch'],
+                     records=self/f'pseudo/records-{self.shard[0]}.jsonl', note=lambda i, e: self.failures('refine', [(i, e)]),
+                     suspects=self.failed(), say=self.say, progress=bars() and self.first)
+    self.timed('refine', began)
 
 # %% ../nbs/72_run.ipynb #1a6a5ac6
 @patch

@@ -93,6 +93,6 @@ def check_inputs(
     if settings['prompts']: read_prompts(settings['prompts'])
     r = settings['restorer']
     if r not in (None, 'pocket') and not Path(r).exists(): raise UserError(f"--restorer {r}: no such file or folder; 'pocket' is the one that ships")
-    o = settings['oracle']
-    if o != 'pocket' and (o.startswith(('.', '/', '~')) or o.count('/') != 1) and not Path(o).expanduser().is_dir():
+    o = settings['oracle'].removeprefix('dot:')
+    if o not in ('pocket', 'dot', 'pixels') and (o.startswith(('.', '/', '~')) or o.count('/') != 1) and not Path(o).expanduser().is_dir():
         raise UserError(f"--oracle {o}: no such folder, and not a hub name like black-forest-labs/FLUX.1-dev")

@@ -396,7 +396,7 @@ def finetune(
     s, device = settings or FinetuneSettings(), next(restorer.parameters()).device
     with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(s.workers) as pool:
         run = Adaptation(restorer, id_pairs, ood_pairs, s, out)
-        run.pool, start = pool, run.resume()
+        run.pool, start = pool if run.accelerator.device.type != 'cpu' else None, run.resume()
         run.track()
         main = progress and run.accelerator.is_main_process
         bar = tqdm(total=s.iterations, initial=start, disable=not main, desc='finetune')

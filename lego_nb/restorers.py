@@ -285,12 +285,12 @@ def from_pretrained(
     return cls(module, **dict(config=config['net']) | facts)
 
 # %% ../nbs/10_restorers.ipynb #c34e617c
-KINDS = dict(latent=('lego_nb.latent_restorer', 'LatentRestorer'))
+KINDS = dict(latent=('lego_nb.latent_restorer', 'LatentRestorer'), barycenter=('lego_nb.barycenter', 'NetRestorer'))
 
 def _saved(folder, **kwargs):
     "The restorer in a folder of save_pretrained, whichever class wrote it"
     module, name = KINDS.get(_config(folder).get('net', {}).get('kind'), (None, None))
-    if module and kwargs.pop('loss', None): raise UserError(f'{folder}: a {name} has one loss; leave `loss` out.')
+    if name == 'LatentRestorer' and kwargs.pop('loss', None): raise UserError(f'{folder}: a {name} has one loss; leave `loss` out.')
     cls = getattr(import_module(module), name) if module else NetRestorer
     return cls.from_pretrained(folder, **kwargs)
 

@@ -85,9 +85,9 @@ def each(
     device,  # where the work is done
 ):           # list of the results
     "`f` of every number below `n`; on a CPU torch's threads take a number each instead of sharing one."
+    if torch.device(device).type!='cpu': return [f(i) for i in range(n)]
     threads = torch.get_num_threads()
-    if torch.device(device).type!='cpu' or min(n, threads) < 2: return [f(i) for i in range(n)]
-    torch.set_num_threads(1)
+    torch.set_num_threads(1) # also for one number: the last bits of a sum depend on how many share it
     try:
         with ThreadPoolExecutor(threads) as pool: return list(pool.map(f, range(n)))
     finally: torch.set_num_threads(threads)

@@ -4,7 +4,7 @@
 
 README.md beside this file tells what is compared with what.
 """
-import argparse, ast, os, platform, re, resource, shutil, subprocess, sys, tempfile, time
+import argparse, ast, os, re, resource, shutil, subprocess, sys, tempfile
 from datetime import date
 from pathlib import Path
 
@@ -20,21 +20,13 @@ from lego_nb.distances import frechet
 from lego_nb.evaluation import read_scores
 from lego_nb.images import write_image, write_json
 from lego_nb.speed import interleave, speed_table, speedups
+from stage1 import processor, say
 
 # our names, and pyiqa's for the same definition
 SETS = {'our PSNR and SSIM': {'psnr': 'psnr', 'ssim': 'ssimc', 'gmsd': 'gmsd', 'piqe': 'piqe'},
         "pyiqa's code on both sides": {'pyiqa:psnr': 'psnr', 'psnry': 'psnry', 'gmsd': 'gmsd', 'piqe': 'piqe'}}
 OURS = 'import sys; from lego_nb.comparison import evaluate_folders as f; f(*[dict(a=sys.argv[1])] + sys.argv[2:5], device=sys.argv[5])'
 
-
-def say(*what): print(*what, file=sys.stderr, flush=True)
-
-def processor():
-    "The CPU's own name"
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [o.split(':')[1].strip() for o in lines if o.startswith('model name')]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 def write_folders(folder, n, side):
     "n crops and the same degraded: cut from enlarged photographs, each at its own place"

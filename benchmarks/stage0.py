@@ -4,7 +4,7 @@
 
 Both use the same model. README.md beside this file tells what is compared with what.
 """
-import argparse, os, platform, re, shutil, sys, tempfile
+import argparse, os, shutil, tempfile
 from contextlib import nullcontext
 from datetime import date
 from multiprocessing import get_context
@@ -25,19 +25,13 @@ from lego_nb.metrics import psnr
 from lego_nb.restoration import batches, image_size, restore_folder
 from lego_nb.restorers import load_restorer
 from lego_nb.speed import interleave, speed_table, speedups
+from stage1 import processor, say
 
 BASE = 'image by image'
 GPU = torch.cuda.is_available()
 DEVICE = 'cuda' if GPU else 'cpu'
 
 
-def say(*what): print(*what, file=sys.stderr, flush=True)
-
-def processor():
-    "The CPU's own name"
-    info = Path('/proc/cpuinfo')
-    name = re.search(r'model name\s*: (.*)', info.read_text()) if info.exists() else None
-    return f'{name[1] if name else platform.processor() or platform.machine()}, {os.cpu_count()} cores'
 
 # ---------------------------------------------------------------- what is restored, and with what
 

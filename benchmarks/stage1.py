@@ -21,7 +21,8 @@ import torch
 from fastcore.basics import store_attr
 from PIL import Image
 
-from lego_nb.restoration import batches, image_size, refine_folder
+from lego_nb.driver import refine_folder
+from lego_nb.restoration import batches, image_size
 from lego_nb.generation import PROMPT
 from lego_nb.images import image_files, read_image, write_image, write_json
 from lego_nb.inversion import invert

@@ -6,7 +6,6 @@ With a GPU: the 1.3-billion-parameter restorer at random weights, 512x512, bf16.
 README.md beside this file tells what is compared with what.
 """
 import argparse, os, sys, tempfile, time
-from datetime import date
 from pathlib import Path
 
 os.environ.setdefault('HF_HUB_OFFLINE', '1')

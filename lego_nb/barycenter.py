@@ -8,9 +8,8 @@ __all__ = ['SIZES', 'Potentials', 'distance', 'contrast', 'orthogonality', 'Bary
            'latent_potential', 'turns', 'draw_sources', 'Maximin', 'train_barycenter', 'features', 'source_pairs',
            'read_sources', 'lego_barycenter', 'start_barycenter']
 
-# %% ../nbs/52_barycenter.ipynb #5f589163
-import copy, json, math, os
-from concurrent.futures import ThreadPoolExecutor
+# %% ../nbs/52_barycenter.ipynb #d1c2c326
+import copy, math, os
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +18,9 @@ import torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
 from .images import UserError, image_seed
-from .restorers import KINDS, LOSSES, NETS, NetRestorer, load_restorer
+from .restorers import LOSSES, NETS, NetRestorer, load_restorer
 from .mixing import Mixture, draw_batch, pairs_for
-from .finetune import Adaptation, _accelerator, _finite
+from .finetune import Adaptation, _accelerator
 
 # %% ../nbs/52_barycenter.ipynb #ada5a17e
 class Potentials(nn.Module):
@@ -290,11 +289,10 @@ def parts(self: BarycenterNet, y) -> tuple:
 @patch
 def forward(self: BarycenterNet, y): return self.parts(y)[0]
 
-# %% ../nbs/52_barycenter.ipynb #b1b16b16
+# %% ../nbs/52_barycenter.ipynb #baea545b
 SIZES = dict(tiny=dict(dim=12, blocks=(1, 1, 1), heads=(1, 2, 4), map_blocks=1, refine=0, expansion=2.),
              paper=dict())
 NETS['barycenter'] = BarycenterNet
-KINDS['barycenter'] = 'lego_nb.barycenter', 'NetRestorer'
 
 # %% ../nbs/52_barycenter.ipynb #ae956fae
 def latent_potential(
@@ -339,6 +337,8 @@ def draw_sources(
 # %% ../nbs/52_barycenter.ipynb #485e88f8
 class Maximin(Adaptation):
     "A barycenter restorer and its potentials in training."
+    cure = 'lower lr ({lr}) or potential_lr, or set clip'
+
     def __init__(
         self,
         restorer,  # NetRestorer around a `BarycenterNet`; a copy of it is trained
@@ -385,10 +385,11 @@ def prepare(self: Maximin):
 
 # %% ../nbs/52_barycenter.ipynb #67d71fc7
 @patch
-def draw(self: Maximin, step) -> dict:
-    "This process's part of the batch of `step`, from 0."
+def draw(self: Maximin, step, rank=None, world=None) -> dict:
+    "The part of the batch of `step`, from 0, that this process has, or process `rank` of `world`."
     acc, read = self.accelerator, self.pool.map if self.pool else map
-    return draw_sources(self.sources, step, self.settings, acc.process_index, acc.num_processes, acc.device, read)
+    share = (acc.process_index, acc.num_processes) if world is None else (rank, world)
+    return draw_sources(self.sources, step, self.settings, *share, acc.device, read)
 
 # %% ../nbs/52_barycenter.ipynb #2d1a03be
 @patch
@@ -418,21 +419,12 @@ def update(
     if self.ema: self.ema.step(self.params)
     self.step += 1
 
-# %% ../nbs/52_barycenter.ipynb #ad4bc4cb
+# %% ../nbs/52_barycenter.ipynb #6cb81c27
 @patch
-def flush(self: Maximin) -> list:  # of dict(step, loss, dual, distance, ..., grad_norm, lr)
-    "Fetch the facts of the updates since the last time and add them to metrics.jsonl."
-    if not self.pending: return []
-    (rates, facts), self.pending = zip(*self.pending), []
-    rows = self.accelerator.reduce(torch.stack(facts), 'sum').tolist()
+def record(self: Maximin, step, lr, facts) -> dict:
+    "A line of the log."
     names = 'loss', 'dual', 'distance', 'contrast', 'orthogonality', 'potential', 'grad_norm'
-    first = self.step - len(rows) + 1
-    records = [dict(step=i, **dict(zip(names, row)), lr=lr) for i, (lr, row) in enumerate(zip(rates, rows), first)]
-    if self.accelerator.is_main_process:
-        self.out.mkdir(parents=True, exist_ok=True)
-        with open(self.out/'metrics.jsonl', 'a') as f: f.writelines(json.dumps(_finite(o)) + '\n' for o in records)
-    for o in records: self.accelerator.log({k: v for k, v in o.items() if k != 'step'}, o['step'])
-    return records
+    return dict(step=step + 1, **dict(zip(names, facts)), lr=lr)
 
 # %% ../nbs/52_barycenter.ipynb #f9073707
 @patch
@@ -441,15 +433,6 @@ def identity(self: Maximin) -> dict:
     facts = asdict(self.settings)
     for k in 'checkpoint_every', 'workers', 'log_with', 'explode': del facts[k]
     return facts | dict(net=self.restorer.config, sources={k: len(pairs) for k, pairs in self.sources.items()})
-
-@patch
-def fail(self: Maximin, what, step):
-    "`UserError` with the cure and the last good checkpoint."
-    batch = self.draw(step - 1)
-    sound = (batch['lq'].sum((1, 2, 3)) + batch['gt'].sum((1, 2, 3))).isfinite()
-    names = ', '.join(id for id, ok in zip(batch['ids'], sound) if not ok)
-    cure = f'remove the images {names}' if names else f'lower lr ({self.settings.lr}) or potential_lr, or set clip'
-    raise UserError(f'{what}: {cure}. Last good checkpoint: {(self.states() or ["none"])[-1]}.')
 
 @patch
 def adapted(self: Maximin, device):
@@ -467,23 +450,7 @@ def train_barycenter(
     callback=None,  # called with every record of metrics.jsonl
 ):  # -> the trained restorer, on the device of the one passed in
     "Maximin training. `UserError`: other settings in `out`, too few sources, loss not finite."
-    from tqdm.auto import tqdm
-    s, device = settings or BarycenterSettings(), next(restorer.parameters()).device
-    with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(s.workers) as pool:
-        run = Maximin(restorer, sources, s, out)
-        run.pool, start = pool, run.resume()
-        run.track()
-        main = progress and run.accelerator.is_main_process
-        bar = tqdm(total=s.iterations, initial=start, disable=not main, desc='barycenter')
-        for batch in run.batches(start):
-            run.update(batch)
-            bar.update()
-            save = run.step % s.checkpoint_every == 0 or run.step == s.iterations
-            if save or run.step % 10 == 0: run.report(bar, callback)
-            if save: run.save()
-        bar.close()
-        if run.accelerator.trackers: run.accelerator.end_training()
-    return run.adapted(device)
+    return Maximin(restorer, sources, settings or BarycenterSettings(), out).train(progress, callback, 'barycenter')
 
 # %% ../nbs/52_barycenter.ipynb #e3bbd5f7
 @torch.no_grad()

@@ -6,8 +6,8 @@
 __all__ = ['METRICS', 'DISTANCES', 'matched', 'pair_folders', 'stamp', 'Comparison', 'in_halves', 'common_rows', 'by_photograph',
            'cell', 'zoom_strip', 'evaluate_folders']
 
-# %% ../nbs/44_comparison.ipynb #19dd41db
-import json, re, time
+# %% ../nbs/44_comparison.ipynb #7e884be5
+import json, time
 import numpy as np, torch
 from fastcore.basics import patch, store_attr
 from os.path import commonprefix

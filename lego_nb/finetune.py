@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['FinetuneSettings', 'tracker', 'Adaptation', 'gathered', 'dealt', 'finetune']
 
-# %% ../nbs/30_finetune.ipynb #cb807a12
-import copy, importlib.util, json, math, os, pickle, shutil, statistics, time
+# %% ../nbs/30_finetune.ipynb #1bcc2ea7
+import copy, json, math, os, pickle, shutil, statistics, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 import torch
 from fastcore.basics import patch
 from safetensors import SafetensorError
-from .images import UserError, append_jsonl, atomic_path, image_seed, read_jsonl, write_json
+from .images import UserError, atomic_path, image_seed, read_jsonl, write_json
 from .mixing import Mixture, counts, draw_batch, pairs_for
+from .restoration import ahead
 
 # %% ../nbs/30_finetune.ipynb #93d8e2e8
 @dataclass
@@ -45,16 +45,6 @@ def check(self: FinetuneSettings):
         raise UserError(f'No mixed_precision {self.mixed_precision!r}: choose no, bf16 or fp16.')
     small = [k for k in ('iterations', 'accumulate', 'checkpoint_every') if getattr(self, k) < 1]
     if small: raise UserError(f'{small[0]} must be at least 1.')
-
-# %% ../nbs/30_finetune.ipynb #15e83282
-def _ahead(draw, steps):
-    "`draw(step)` for every step, each prepared in a thread while the one before is used."
-    with ThreadPoolExecutor(1) as pool:
-        coming = None
-        for step in steps:
-            ready, coming = coming, pool.submit(draw, step)
-            if ready: yield ready.result()
-        if coming: yield coming.result()
 
 # %% ../nbs/30_finetune.ipynb #92fb03b0
 def tracker(name):
@@ -89,6 +79,8 @@ def _accelerator(settings, out, cpu):
 # %% ../nbs/30_finetune.ipynb #3ac33ee7
 class Adaptation:
     "A restorer in training: data, model, optimiser, schedule and average."
+    cure = 'lower lr ({lr}) or clip'  # of a loss that is not finite
+
     def __init__(
         self,
         restorer,  # module whose forward(y, x) is one loss per image; a copy of it is trained
@@ -125,10 +117,11 @@ def prepare(self: Adaptation):
 
 # %% ../nbs/30_finetune.ipynb #15a60c57
 @patch
-def draw(self: Adaptation, step) -> dict:
-    "This process's part of the batch of `step`, from 0."
+def draw(self: Adaptation, step, rank=None, world=None) -> dict:
+    "The part of the batch of `step`, from 0, that this process has, or process `rank` of `world`."
     acc, read = self.accelerator, self.pool.map if self.pool else map
-    return draw_batch(*self.pairs, step, self.settings, acc.process_index, acc.num_processes, acc.device, read)
+    share = (acc.process_index, acc.num_processes) if world is None else (rank, world)
+    return draw_batch(*self.pairs, step, self.settings, *share, acc.device, read)
 
 # %% ../nbs/30_finetune.ipynb #f8877e18
 def gathered(
@@ -153,7 +146,7 @@ def backward(
     batch,  # of `draw`
 ) -> torch.Tensor:  # B losses
     "The gradient of the mixed loss, in as many parts as the settings say."
-    acc, n, k, losses = self.accelerator, len(batch['seeds']), 0, []
+    acc, n, losses = self.accelerator, len(batch['seeds']), []
     y, x, weights = (batch[k].to(acc.device, non_blocking=True) for k in ('lq', 'gt', 'weights'))
     size = -(-n//self.settings.accumulate)
     for k in range(0, n, size):
@@ -188,10 +181,11 @@ def _finite(record):
     "`record` with None for floats that are not finite."
     return {k: v if v is None or math.isfinite(v) else None for k, v in record.items()}
 
-# %% ../nbs/30_finetune.ipynb #262a57a9
-def _record(step, lr, facts, s):
+# %% ../nbs/30_finetune.ipynb #cb092246
+@patch
+def record(self: Adaptation, step, lr, facts) -> dict:
     "A line of the log from sums over a batch; `id` and `ood` are mean losses of the domains."
-    loss, *sums, norm = facts
+    s, (loss, *sums, norm) = self.settings, facts
     sizes = counts(step, s.batch_size, s.id_ratio, s.seed)
     means = [total/n if n else None for total, n in zip(sums, sizes)]
     return dict(step=step + 1, loss=loss, id=means[0], ood=means[1], grad_norm=norm, lr=lr)
@@ -204,7 +198,7 @@ def flush(self: Adaptation) -> list:  # of dict(step, loss, id, ood, grad_norm, 
     (rates, facts), self.pending = zip(*self.pending), []
     rows = self.accelerator.reduce(torch.stack(facts), 'sum').tolist()
     steps = range(self.step - len(rows), self.step)
-    records = [_record(*o, self.settings) for o in zip(steps, rates, rows)]
+    records = [self.record(*o) for o in zip(steps, rates, rows)]
     if self.accelerator.is_main_process:
         self.out.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(_finite(o)) + '\n' for o in records]
@@ -302,7 +296,7 @@ def _cut_log(self: Adaptation) -> int:  # updates done
     if self.accelerator.is_main_process and log.exists():
         lines = [json.dumps(o) + '\n' for o in read_jsonl(log) if o['step'] <= self.step]
         with atomic_path(log) as part: part.write_text(''.join(lines))
-        self.first = [o['loss'] for o in read_jsonl(log)[:20]]
+    if log.exists(): self.first = [o['loss'] for o in read_jsonl(log)[:20] if o['step'] <= self.step]
     return self.step
 
 # %% ../nbs/30_finetune.ipynb #a790001c
@@ -329,10 +323,10 @@ def fail(
     step,  # whose images are looked at
 ):
     "`UserError` with the cure and the last good checkpoint."
-    batch = draw_batch(*self.pairs, step - 1, self.settings)
+    batch = self.draw(step - 1, 0, 1)
     sound = (batch['lq'].sum((1, 2, 3)) + batch['gt'].sum((1, 2, 3))).isfinite()
     names = ', '.join(id for id, ok in zip(batch['ids'], sound) if not ok)
-    cure = f'remove the images {names}' if names else f'lower lr ({self.settings.lr}) or clip'
+    cure = f'remove the images {names}' if names else self.cure.format(lr=self.settings.lr)
     last = (self.states() or ['none'])[-1]
     raise UserError(f'{what}: {cure}. Last good checkpoint: {last}.')
 
@@ -350,8 +344,9 @@ def report(self: Adaptation, bar, callback):
 def batches(self: Adaptation, start):
     "The batches from step `start` on, and note how long they are waited for."
     self.began, self.waited = time.perf_counter(), 0.
-    ahead = map if self.accelerator.device.type == 'cpu' else _ahead
-    it = iter(ahead(self.draw, range(start, self.settings.iterations)))
+    steps = range(start, self.settings.iterations)
+    if self.accelerator.device.type == 'cpu': it = map(self.draw, steps)
+    else: it = (batch for _, (batch,) in ahead(self.draw, ([k] for k in steps), 1))
     while True:
         asked = time.perf_counter()
         batch = next(it, None)
@@ -381,6 +376,26 @@ def track(self: Adaptation):
     plain = {k: v for k, v in self.identity().items() if isinstance(v, (int, float, str))}
     self.accelerator.init_trackers('lego', config=plain)
 
+# %% ../nbs/30_finetune.ipynb #c20607f5
+@patch
+def train(self: Adaptation, progress=True, callback=None, label='finetune'):
+    "All updates from the latest checkpoint on. Returns the trained restorer on the device of the one passed in."
+    from tqdm.auto import tqdm
+    s, acc = self.settings, self.accelerator
+    with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(s.workers) as pool:
+        self.pool, start = pool if acc.device.type != 'cpu' else None, self.resume()
+        self.track()
+        bar = tqdm(total=s.iterations, initial=start, disable=not (progress and acc.is_main_process), desc=label)
+        for batch in self.batches(start):
+            self.update(batch)
+            bar.update()
+            save = self.step % s.checkpoint_every == 0 or self.step == s.iterations
+            if save or self.step % 10 == 0: self.report(bar, callback)
+            if save: self.save()
+        bar.close()
+        if acc.trackers: acc.end_training()
+    return self.adapted(next(self.restorer.parameters()).device)
+
 # %% ../nbs/30_finetune.ipynb #a0f6e461
 def finetune(
     restorer,  # stays as it is; its forward(y, x) gives one loss per image
@@ -392,20 +407,4 @@ def finetune(
     callback=None,  # called with every record of metrics.jsonl
 ):  # -> the adapted restorer, on the device of the one passed in
     "Stage 2. `UserError`: no pairs of a domain, other settings in `out`, loss not finite."
-    from tqdm.auto import tqdm
-    s, device = settings or FinetuneSettings(), next(restorer.parameters()).device
-    with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(s.workers) as pool:
-        run = Adaptation(restorer, id_pairs, ood_pairs, s, out)
-        run.pool, start = pool if run.accelerator.device.type != 'cpu' else None, run.resume()
-        run.track()
-        main = progress and run.accelerator.is_main_process
-        bar = tqdm(total=s.iterations, initial=start, disable=not main, desc='finetune')
-        for batch in run.batches(start):
-            run.update(batch)
-            bar.update()
-            save = run.step % s.checkpoint_every == 0 or run.step == s.iterations
-            if save or run.step % 10 == 0: run.report(bar, callback)
-            if save: run.save()
-        bar.close()
-        if run.accelerator.trackers: run.accelerator.end_training()
-    return run.adapted(device)
+    return Adaptation(restorer, id_pairs, ood_pairs, settings or FinetuneSettings(), out).train(progress, callback)

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['SHARD', 'identity', 'Latents', 'cache_latents']
 
-# %% ../nbs/16_latents.ipynb #b7315188
+# %% ../nbs/16_latents.ipynb #d9072e3e
 import hashlib, itertools, json
 from pathlib import Path
 import torch
-from fastcore.basics import patch, store_attr
+from fastcore.basics import patch
 from .datasets import same_settings
 from .images import UserError, atomic_path, image_seed
 

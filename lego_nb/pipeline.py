@@ -7,7 +7,7 @@ __all__ = ['command', 'lego_run', 'run_stages', 'lego_restore', 'lego_refine', '
            'lego_finetune', 'lego_evaluate', 'lego_report', 'lego_status']
 
 # %% ../nbs/80_pipeline.ipynb #e419ac44
-import json, os, sys
+import os, sys
 from pathlib import Path
 from fastcore.meta import delegates
 from fastcore.script import anno_parser, bool_arg

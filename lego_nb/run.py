@@ -6,7 +6,7 @@
 __all__ = ['ROLES', 'METRICS', 'STAGES', 'SHARED', 'Run', 'read_config', 'refuse_difference', 'versions', 'hardware',
            'find_device', 'bars', 'grouped', 'link', 'write_jsonl', 'parse_shard']
 
-# %% ../nbs/72_run.ipynb #77e99071
+# %% ../nbs/72_run.ipynb #ceca1bf0
 import importlib.metadata, json, os, platform, shutil, time
 from collections import Counter
 from datetime import timedelta
@@ -15,7 +15,7 @@ from fastcore.basics import store_attr, patch
 from .driver import read_prompts
 from .images import UserError, append_jsonl, image_files, read_jsonl, write_json, atomic_path
 from .restoration import cause, reason
-from .settings import FOLDERS, PRESETS, check_inputs, resolve_settings
+from .settings import FOLDERS, PRESETS
 
 # %% ../nbs/72_run.ipynb #55538a45
 class Run:
@@ -176,7 +176,7 @@ def _read_part(self:Run, name, uncut):
     kind, plan = self.plan(name)
     if kind in (None, 'plain'): return self._plain(name, folder, role)
     if plan and not uncut and not (name == 'id_pairs' and 'crop' in plan):
-        return read_part(self.settings['preset'], ROLES[name], folder, self/f'data/{name}', self.say, device=self.device)
+        return read_part(self.settings['preset'], ROLES[name], folder, self.root/f'data/{name}', self.say, device=self.device)
     split = plan['split'] if plan else 'train' if name in ('id_pairs', 'ood') else 'test'
     return read_layout(kind, folder, split, role, say=None if uncut else self.say)
 
@@ -475,7 +475,10 @@ def train(self:Run, name, ood_pairs, **changes):
     s = self.finetune_settings(**changes)
     model, state = self.load(self.settings['restorer']), self/f'checkpoints/{name}-state'
     ood_pairs, pairs = Pairs(ood_pairs or []), self.id_pairs()
-    for o in ood_pairs, pairs if type(pairs) is Pairs else Pairs([]): check_pairs(o, model.scale)
+    check_pairs(ood_pairs, model.scale)
+    if type(pairs) is Pairs: check_pairs(pairs, model.scale)
+    elif pairs.scale != model.scale:
+        raise UserError(f"--restorer {self.settings['restorer']} enlarges by {model.scale}, the pairs of this preset by {pairs.scale}")
     pairs, ood_pairs = self.encoded(model, pairs, 'id'), self.encoded(model, ood_pairs, name)
     model = finetune(model, pairs, ood_pairs, s, state, progress=bars())
     if self.first: self.keep(model, name, state)
@@ -600,7 +603,7 @@ def parse_shard(shard):
 def go(self:Run, stages):
     "The stages in order; 1 when images failed in them, else None"
     self.open()
-    if (before := self.earlier()) and {*STAGES[:4]} & {*stages}: before.before(self)
+    if (before := self.earlier()) and {*STAGES[:4]} & {*stages}: before.precede(self)
     for s in stages:
         if self.shard[1] > 1 and not self.launched and s not in SHARED[:2]:
             self.say(f'shard {self.shard[0] + 1}/{self.shard[1]} is done; run the other shards, then the same command without --shard')
@@ -611,9 +614,9 @@ def go(self:Run, stages):
     self.meet() # a launcher ends all processes with the first one that exits with an error
     return 1 if self.failed() and {'restore', 'refine'} & set(stages) else None
 
-# %% ../nbs/72_run.ipynb #91419a0a
+# %% ../nbs/72_run.ipynb #de6de9f0
 @patch
-def before(self:Run, last):
+def precede(self:Run, last):
     "A round that comes before the run `last`, as far as it is not done"
     if self.shard[1] > 1 and not self.launched: raise UserError('--shard and --rounds: start the processes with one launcher')
     self.say(f"Round {self.settings['rounds']} of {last.settings['rounds']}")

@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['SIZES', 'Potentials', 'distance', 'contrast', 'orthogonality', 'BarycenterSettings', 'transport_terms', 'dual_value',
            'move', 'PixelNorm', 'ChannelAttention', 'GatedFeedForward', 'TransformerBlock', 'BarycenterNet',
-           'latent_potential', 'turns', 'draw_sources', 'Maximin', 'train_barycenter', 'features', 'source_pairs',
-           'read_sources', 'lego_barycenter', 'start_barycenter']
+           'latent_potential', 'turns', 'draw_sources', 'Maximin', 'train_barycenter', 'features']
 
 # %% ../nbs/52_barycenter.ipynb #d1c2c326
-import copy, math, os
+import copy, math
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
 from .images import UserError, image_seed
-from .restorers import LOSSES, NETS, NetRestorer, load_restorer
+from .restorers import LOSSES, NETS, NetRestorer  # `load_restorer` looks for NetRestorer here
 from .mixing import Mixture, draw_batch, pairs_for
 from .finetune import Adaptation, _accelerator
 
@@ -463,98 +462,3 @@ def features(
     _, z, b = restorer.net.parts(y.to(device))
     parts = dict(latent=z, barycenter=b, residual=z - b)
     return {k: F.normalize(o.mean((2, 3)), dim=1).cpu() for k, o in parts.items()}
-
-# %% ../nbs/52_barycenter.ipynb #6706a0aa
-def source_pairs(
-    name,  # of the source; of a degradation, where the folder has clean images alone
-    folder,  # lq/ and gt/, a data set as it was unpacked, or clean images
-):
-    "Pairs of one degradation. `UserError`: no such folder, pairs that do not fit, no such degradation."
-    from lego_nb.datasets import Degraded, Pairs, check_pairs
-    from lego_nb.degradations import DEGRADATIONS
-    from lego_nb.images import image_files
-    from lego_nb.layouts import find_layout, read_layout
-    kind = find_layout(folder) if Path(folder).is_dir() else None
-    files = read_layout(kind, folder) if kind else {i: (None, f) for i, f in image_files(folder).items()}
-    if all(lq for lq, _ in files.values()):
-        check_pairs(files)
-        return Pairs(files)
-    if name not in DEGRADATIONS:
-        raise UserError(f'{name}={folder}: clean images alone; give lq/ and gt/, or name the source after '
-                        f'a degradation: {", ".join(DEGRADATIONS)}')
-    return Degraded({i: gt for i, (_, gt) in files.items()}, name)
-
-def read_sources(
-    text,  # NAME=DIR, by commas
-) -> dict:  # name -> pairs
-    "The sources of a training. `UserError`: not of that form, a name twice, or fewer than two."
-    parts = [o.strip().partition('=') for o in (text or '').split(',')]
-    wrong = [o for o, _, folder in parts if not (o and folder)]
-    if wrong or len({o for o, *_ in parts}) < max(2, len(parts)):
-        raise UserError(f'--sources {text}: give NAME=DIR,NAME=DIR, two or more, each name once')
-    return {o: source_pairs(o, folder) for o, _, folder in parts}
-
-# %% ../nbs/52_barycenter.ipynb #3d1d9199
-def lego_barycenter(
-    sources:str=None,      # NAME=DIR by commas: pairs (lq/ and gt/), or clean images and the name of a degradation
-    out:str='runs/barycenter', # folder of the restorer, and of training/ while it lasts
-    restorer:str='paper',  # size of a new one (tiny, paper), or the folder of one to train further
-    iterations:int=300_000,
-    batch_size:int=3,      # over all processes; the sources take turns
-    crop:int=128,          # pixels
-    restoration:float=10_000., # weight of the restoration loss
-    barycenter:float=1.,   # weight of the transport game; 0: without
-    contrast:float=.05,    # weight of the contrastive cost; 0: without
-    orthogonality:float=.05, # weight of the orthogonality; 0: without
-    cost:str='norm',       # of moving a latent, or square
-    own:int=1,             # 0: leave an image out of those like itself, in the contrastive cost
-    pool:int=0,            # 1: contrast the means of residual maps
-    weights:str=None,      # of the sources, by commas (equal)
-    map_steps:int=1,       # updates of the restorer for each of the potentials
-    optimizer:str='rmsprop', # or adamw
-    lr:float=1e-4,
-    potential_lr:float=1e-4,
-    schedule:str='drop',   # to a tenth every --drop-every, or a schedule of diffusers: cosine, ...
-    drop_every:int=100_000, # iterations
-    warmup:int=0,          # iterations, where the schedule has a warm-up
-    ema:float=0.,          # decay of the averaged weights, 0 for none
-    clip:float=0.,         # largest norm of a gradient, 0 for no limit
-    mixed_precision:str='no', # or bf16
-    checkpoint_every:int=1000, # iterations
-    log_with:str='auto',   # tracker: tensorboard, wandb, ..., none
-    seed:int=0,
-    device:str=None,       # torch device (the first GPU, else cpu)
-):
-    "Train one restorer for several degradations by BaryIR; a stopped training goes on"
-    o = dict(locals())
-    names = [k for k in BarycenterSettings.__dataclass_fields__ if k in o]
-    plain = dict(own=bool(own), pool=bool(pool), weights=_numbers(weights))
-    settings = BarycenterSettings(**{k: o[k] for k in names} | plain)
-    if (Path(out)/'config.json').exists(): return print(f'{out}: trained already')
-    pairs = read_sources(sources)
-    model = start_barycenter(restorer, seed).to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    size, counts = sum(p.numel() for p in model.parameters())/1e6, ', '.join(f'{len(v)} {k}' for k, v in pairs.items())
-    print(f'{size:.1f} million weights; {counts}; {iterations} iterations of {batch_size}', flush=True)
-    bar = os.environ.get('TQDM_DISABLE', '0') in ('', '0')
-    trained = train_barycenter(model, pairs, settings, Path(out)/'training', bar)
-    if not int(os.environ.get('RANK', 0)): trained.save_pretrained(out)
-
-# %% ../nbs/52_barycenter.ipynb #3180cff6
-def _numbers(text):
-    "Numbers by commas, or None."
-    try: return [float(o) for o in text.split(',')] if text else None
-    except ValueError: raise UserError(f'--weights {text}: give numbers by commas') from None
-
-def start_barycenter(
-    name,  # a size, or the folder of a barycenter restorer
-    seed=0,
-) -> NetRestorer:
-    "A new restorer or one that exists. `UserError`: another kind of restorer."
-    if name in SIZES:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return NetRestorer(BarycenterNet(**SIZES[name]))
-    restorer = load_restorer(name)
-    if restorer.config['kind'] != 'barycenter':
-        raise UserError(f'{name} is no barycenter restorer: give one, or {", ".join(SIZES)}.')
-    return restorer

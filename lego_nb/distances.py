@@ -8,7 +8,7 @@ __all__ = ['ENOUGH', 'frechet', 'cubic', 'mmd', 'kid', 'set_distances', 'Feature
 
 # %% ../nbs/43_distances.ipynb #39db05ac
 import functools, hashlib
-import numpy as np, torch
+import torch
 import torch.nn.functional as F
 from dataclasses import dataclass
 from pathlib import Path

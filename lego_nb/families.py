@@ -6,7 +6,7 @@
 __all__ = ['FAMILIES', 'Family', 'Flux1', 'Flux2', 'family_of', 'flux2_mu']
 
 # %% ../nbs/08_families.ipynb #96d5a250
-import gc, math
+import gc
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch

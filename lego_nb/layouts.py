@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Split', 'LAYOUTS', 'TABLE8', 'expected_tree', 'read_layout', 'find_layout', 'crop_places', 'plan_crops', 'prepare',
-           'centre_crops', 'read_part']
+           'centre_crops', 'read_part', 'training_pairs']
 
 # %% ../nbs/13_layouts.ipynb #ec552104
 import hashlib, itertools, math, os, re
@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import torch
 from fastcore.basics import chunked
-from .datasets import centre_crop, has_pairs, image_header, lower
-from .datasets import paired_files, same_settings, unpaired_files
+from .datasets import Degraded, Pairs, centre_crop, check_pairs, has_pairs, image_header
+from .datasets import lower, paired_files, same_settings, unpaired_files
+from .degradations import DEGRADATIONS
 from .images import SUFFIXES, UserError, image_files, read_image, write_image
 
 # %% ../nbs/13_layouts.ipynb #0f2db528
@@ -343,3 +344,21 @@ def read_part(
     else: out = prepare(files, out, o['degradation'], o['crop'], o['n'], TABLE8[preset]['scale'],
                         truth=part != 'ood', **kw)
     return _plain(out, role)
+
+# %% ../nbs/13_layouts.ipynb #2eb03435
+def training_pairs(
+    folder,  # pairs (lq/ and gt/, or a data set as it was unpacked), or clean images
+    degradation=None,  # what makes pairs of clean images
+    scale=1,  # of the restorer
+    crop=None,  # side of random crops of the degraded image, pixels
+    fix='name a degradation',  # what a user of clean images is told to do
+) -> Pairs:  # or `Degraded`, of clean images
+    "What a folder has to train on. `UserError`: no folder, no truth, pairs that do not fit, clean images alone."
+    kind = find_layout(folder) if Path(folder).is_dir() else None
+    files = read_layout(kind, folder) if kind else {id: (None, f) for id, f in image_files(folder).items()}
+    if not all(gt for _, gt in files.values()): raise UserError(f'{folder}: {kind} has no truth to train on.')
+    if all(lq for lq, _ in files.values()):
+        check_pairs(files, scale)
+        return Pairs(files, crop)
+    if degradation: return Degraded(files, degradation, scale, crop)
+    raise UserError(f'{folder}: clean images alone; give lq/ and gt/, or {fix}: {", ".join(DEGRADATIONS)}.')

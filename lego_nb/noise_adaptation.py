@@ -5,20 +5,19 @@
 # %% auto #0
 __all__ = ['CONDITIONS', 'NOISE_PRESETS', 'DENOISERS', 'NoiseAdaptationSettings', 'noise_settings', 'make_denoiser',
            'noise_levels', 'draw_noise', 'noise_error', 'shuffle_hints', 'swap_residuals', 'contrast', 'ramp', 'Joint',
-           'unpaired', 'adapt_noise', 'lego_noise_adaptation']
+           'unpaired', 'adapt_noise']
 
 # %% ../nbs/51_noise_adaptation.ipynb #9764dff8
-import copy, os
-from dataclasses import dataclass, fields
-from pathlib import Path
+import copy
+from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
-from .datasets import Pairs, check_pairs, paired_files, unpaired_files
+from .datasets import Pairs
 from .finetune import FinetuneSettings, finetune
 from .images import UserError, image_seed
-from .restorers import LOSSES, load_restorer
+from .restorers import LOSSES
 
 # %% ../nbs/51_noise_adaptation.ipynb #91371b4e
 @dataclass
@@ -281,42 +280,3 @@ def adapt_noise(
     s = settings or NoiseAdaptationSettings()
     joint = Joint(restorer, s, s.batch_size/2/max(len(id_pairs), 1))
     return finetune(joint, id_pairs, unpaired(ood), s, out, progress, callback).restorer
-
-# %% ../nbs/51_noise_adaptation.ipynb #f2ff8b0e
-def lego_noise_adaptation(
-    id_pairs:str=None,       # in-distribution pairs: a folder with lq/ and gt/
-    ood:str=None,            # real degraded images without truth: a folder
-    restorer:str='pocket',   # 'pocket', a saved folder, or a checkpoint that spandrel loads
-    out:str='noise_adaptation', # folder for states/, metrics.jsonl and the result, adapted/
-    preset:str='denoise',    # settings to start from: denoise, derain, deblur, pocket
-    denoiser:str=None,       # diffusion network: paper, tiny
-    iterations:int=None,
-    batch_size:int=None,     # images per update, half pairs and half real ones
-    crop:int=None,           # pixels
-    lr:float=None,           # of both networks
-    ood_weight:float=None,   # ceiling of the weight of the diffusion loss
-    ramp:float=None,         # epochs of the pairs in which that weight grows
-    ema:float=None,          # decay of the averaged weights, 0 for none
-    loss:str=None,           # of restoration: charbonnier, l1, l2, own
-    conditions:str=None,     # hints for the diffusion network: both, synthetic, real
-    t_min:int=None,          # least noise, 1..1000
-    t_max:int=None,          # most noise, 1..1000
-    no_shuffle:bool=False,   # do not exchange the hints
-    no_swap:bool=False,      # without the contrastive loss
-    mixed_precision:str=None, # no, bf16, fp16
-    checkpoint_every:int=None, # updates
-    log_with:str=None,       # tracker: tensorboard, wandb, ..., none
-    seed:int=None,
-    device:str=None,         # torch device (the first GPU, else cpu)
-):
-    "Adapt a restorer to real images by a diffusion loss (Denoising as Adaptation)"
-    given, names = locals(), {f.name for f in fields(NoiseAdaptationSettings)}
-    if not (id_pairs and ood): raise UserError('give --id-pairs DIR and --ood DIR')
-    changes = {k: v for k, v in given.items() if k in names}
-    settings = noise_settings(preset, **changes, shuffle=not no_shuffle, swap=not no_swap)
-    pairs, images = paired_files(id_pairs), unpaired_files(ood)
-    check_pairs(pairs)
-    model = load_restorer(restorer, device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    adapted = adapt_noise(model, Pairs(pairs), images, settings, out)
-    if int(os.environ.get('RANK', 0)): return  # one process writes
-    print(f'{adapted.save_pretrained(Path(out)/"adapted")}: {len(pairs)} pairs, {len(images)} real images')

@@ -8,7 +8,7 @@ __all__ = ['VALIDATION', 'PROMPT', 'WEIGHTS', 'CARD', 'split_photographs', 'Phot
            'validation_crops', 'sweep', 'hashes', 'verify', 'write_weights', 'lego_pocket']
 
 # %% ../nbs/90_pocket.ipynb #701ed1bd
-import json, math, os, time, warnings
+import json, math, time, warnings
 from hashlib import sha256
 from pathlib import Path
 import torch
@@ -17,7 +17,7 @@ from torch import nn
 from fastcore.basics import patch, store_attr
 from .images import UserError, atomic_path, image_files, read_image, write_json
 from .flow import shift_time
-from .degradations import DEGRADATIONS, Draws, add_noise, blur, coloured, pocket_weak
+from .degradations import Draws, add_noise, blur, coloured, pocket_weak
 from .pipeline import command
 
 # %% ../nbs/90_pocket.ipynb #f5225192

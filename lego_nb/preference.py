@@ -527,12 +527,13 @@ def preference_plot(
 # %% ../nbs/41_preference.ipynb #bdf42207
 def named_folders(
     text, # NAME=DIR, by commas
+    option='results', # its name, for the message
 ): # dict name -> folder
-    "Methods and where their images are. `UserError`: not of that form, or a name twice"
-    parts = [o.strip().partition('=') for o in text.split(',')]
+    "Names and where their images are. `UserError`: not of that form, or a name twice"
+    parts = [o.strip().partition('=') for o in (text or '').split(',')]
     wrong = [o for o, eq, d in parts if not (o and eq and d)]
     if wrong or len({o for o, *_ in parts}) < len(parts):
-        raise UserError(f'--results {text}: give NAME=DIR,NAME=DIR, each name once')
+        raise UserError(f'--{option} {text}: give NAME=DIR,NAME=DIR, each name once')
     return {o: d for o, _, d in parts}
 
 def answer_files(

@@ -10,7 +10,7 @@ __all__ = ['BLUE', 'GREY', 'ORDER', 'FILES', 'CSS', 'read_run', 'strip', 'pick',
 
 # %% ../nbs/42_report.ipynb #2930133c
 import base64, html, io, json
-import numpy as np, torch, torch.nn.functional as F
+import numpy as np, torch.nn.functional as F
 from pathlib import Path
 from types import SimpleNamespace
 from .images import UserError, atomic_path, image_files, read_image, read_jsonl, show_images

@@ -9,6 +9,7 @@ __all__ = ['ROLES', 'METRICS', 'STAGES', 'SHARED', 'Run', 'read_config', 'refuse
 # %% ../nbs/72_run.ipynb #ceca1bf0
 import importlib.metadata, json, os, platform, shutil, time
 from collections import Counter
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from fastcore.basics import store_attr, patch
@@ -84,9 +85,9 @@ def device(self:Run):
 @patch
 def open(self:Run):
     "Check the data and write `config.json`, the first time"
-    if self.launched and self.shard[0]: self.meet() # the first process writes it
-    known = read_config(self.out)
-    if not known or known['settings'] != self.settings:
+    with self.turn():
+        known = read_config(self.out)
+        if known and known['settings'] == self.settings: return self
         from lego_nb.metrics import metric_names
         s, _ = self.settings, self.device
         if s['gate'] not in metric_names() and not Path(s['gate'].removeprefix('niqe:')).is_file():
@@ -95,7 +96,6 @@ def open(self:Run):
         if self.data()['id_pairs']: self.part('id_pairs')
         self.check_splits(), self.test_sets(), self.prompts()
         write_json(dict(settings=self.settings, versions=versions(), hardware=hardware()), self/'config.json')
-    if not self.shard[0]: self.meet()
     return self
 
 # %% ../nbs/72_run.ipynb #8c0b9616
@@ -126,6 +126,14 @@ def meet(self:Run):
         PartialState(cpu=self.device.type == 'cpu')
         self._group = dist.new_group(backend='gloo', timeout=timedelta(days=30))
     dist.barrier(self._group)
+
+@patch
+@contextmanager
+def turn(self:Run):
+    "The first process, then the others, who find its work done"
+    if not self.first: self.meet()
+    yield
+    if self.first: self.meet()
 
 # %% ../nbs/72_run.ipynb #eb4ed528
 ROLES = dict(id_pairs='id', ood='ood', test='test', test_id='test_id') # as Table 8 has them
@@ -487,14 +495,10 @@ def train(self:Run, name, ood_pairs, **changes):
 @patch
 def encoded(self:Run, model, pairs, name):
     "`pairs` as latents in checkpoints/latents/`name`, where the settings ask for them"
-    n, folder = self.settings['latents'], self/f'checkpoints/latents/{name}'
-    if not n or not pairs: return pairs
-    from lego_nb.latents import Latents, cache_latents
-    if not hasattr(model, 'vae'): raise UserError('--latents: only a latent restorer has an autoencoder; leave it out')
-    pairs.crop, pairs.augment = self.settings['crop'], True
-    if self.first: cache_latents(model, pairs, folder, n, seed=self.settings['seed'])
-    self.meet()
-    return Latents(folder)
+    s = self.settings
+    if not s['latents'] or not pairs: return pairs
+    from lego_nb.latents import encoded
+    return encoded(model, pairs, self/f'checkpoints/latents/{name}', s['latents'], s['crop'], seed=s['seed'], turn=self.turn)
 
 @patch
 def keep(self:Run, model, name, state):

@@ -12,7 +12,7 @@ import math, torch
 import torch.nn.functional as F
 from io import BytesIO
 from .degradations import correlate, each, filter2d, gaussian_kernels, jpeg, jpeg_tables, poisson_counts
-from .degradations import Draws, MODES, sinc_kernels, taken, whole
+from .degradations import Draws, sinc_kernels, taken, whole
 
 # %% ../nbs/14_second_order.ipynb #5a677321
 TABLE9 = dict(

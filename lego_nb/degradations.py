@@ -85,11 +85,11 @@ def each(
     device,  # where the work is done
 ):           # list of the results
     "`f` of every number below `n`; on a CPU torch's threads take a number each instead of sharing one."
-    if torch.device(device).type!='cpu': return [f(i) for i in range(n)]
     threads = torch.get_num_threads()
+    if torch.device(device).type!='cpu' or threads == 1: return [f(i) for i in range(n)]
     torch.set_num_threads(1) # also for one number: the last bits of a sum depend on how many share it
     try:
-        with ThreadPoolExecutor(threads) as pool: return list(pool.map(f, range(n)))
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool: return list(pool.map(f, range(n)))
     finally: torch.set_num_threads(threads)
 
 # %% ../nbs/01_degradations.ipynb #f9d38ca8
@@ -448,4 +448,7 @@ def degrade(
                         f"; known: {', '.join(DEGRADATIONS)}")
     draws = Draws(ids, seed)
     if len(draws) != len(x): raise UserError(f'{len(x)} images but {len(draws)} ids: give one id for each image')
-    return DEGRADATIONS[name](x, draws, **kwargs)
+    f = DEGRADATIONS[name]
+    if x.device.type != 'cpu': return f(x, draws, **kwargs)
+    # a Fourier transform or convolution may round otherwise when it takes several images at once
+    return torch.cat(each(lambda i: f(x[i:i+1], draws[i], **kwargs), len(x), x.device))

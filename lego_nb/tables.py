@@ -88,10 +88,14 @@ def gated(run, kind):
     return [r for r in rows if r['id'] in kept]
 
 # %% ../nbs/81_tables.ipynb #0d3b1988
-def train_arm(run, name):
+def train_arm(
+    run,
+    name,     # of the checkpoint
+    arm=None, # as in `ARMS`; None: the one of that name
+):
     "Fine-tune one arm of a run, unless it is there"
     if (run/f'checkpoints/{name}').exists(): return
-    arm, pairs = dict(ARMS[name]), None
+    arm, pairs = dict(arm or ARMS[name]), None
     kind = arm.pop('targets')
     if kind == 'truth' and not run.data()['ood_truth']: return run.say(f'  {name}: left out, --ood-truth is not given')
     gate = arm.pop('gate', kind in ('oracle', 'sdedit', 'no-injection'))

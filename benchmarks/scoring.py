@@ -1,6 +1,6 @@
 """Times the judging of a folder against pyiqa's own command, and FID's matrix root against the sum of singular values.
 
-    python benchmarks/scoring.py [--images 24] [--side 512] [--rounds 3] [--device cpu] [--out FILE]
+    python benchmarks/scoring.py [--images 24] [--side 512] [--rounds 3] [--sets 1,2] [--device cpu] [--out FILE]
 
 README.md beside this file tells what is compared with what.
 """
@@ -71,11 +71,13 @@ def apart(folder, names, device):
     theirs = command(folder, names.values(), device)
     return max(abs(r['value'] - theirs[names[r['metric']]][r['image']]) for r in ours(folder, names, device))
 
+def fewer(args): return max(min(args.images//4, 24), 1)
+
 def score_rows(args, tmp):
-    "Rows of the table: both ways, for both sets, at n images and at a quarter of them"
-    few,rows,all_seconds = max(args.images//4, 1),[],{}
+    "Rows of the table: both ways, for each set, at n images and at few of them"
+    few,rows,all_seconds = fewer(args),[],{}
     for n in (args.images, few): write_folders(tmp/str(n), n, args.side)
-    for title,names in SETS.items():
+    for title,names in [list(SETS.items())[int(o) - 1] for o in args.sets.split(',')]:
         d = apart(tmp/str(few), names, args.device)
         say(f'{title}: {d:.1g} apart')
         assert d < 1e-3, d
@@ -96,7 +98,7 @@ def score_rows(args, tmp):
             more = f'{long[theirs]/long[k]:.1f} times at 1000 images, ' if k == mine else ''
             what = 's' if full_ is full else 's of processor time'
             more = f'{title}; {1000*each[k]:.0f} ms for each further image; {more}'
-            remark = f'{more}{long[k]:.0f} {what} for 1000 (projected)'
+            remark = f'{more}{long[k]:.0f} {what} for 1000 ({"measured" if args.images == 1000 else "projected"})'
             rows.append(dict(what=k, **o | dict(seconds=o['seconds']/args.images), remark=remark))
     return rows,all_seconds
 
@@ -125,6 +127,7 @@ def main():
     p.add_argument('--images', type=int, default=24)
     p.add_argument('--side', type=int, default=512, help='of an image, pixels')
     p.add_argument('--rounds', type=int, default=3, help='times that everything is measured')
+    p.add_argument('--sets', default='1,2', help="1: our PSNR and SSIM, 2: pyiqa's code on both sides")
     p.add_argument('--parts', default='scores,root', help='what to measure')
     p.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='for the metrics, on both sides')
     p.add_argument('--note', default='', help='what else the machine did, for the record')
@@ -137,7 +140,7 @@ def main():
             rows,seconds = rows + more,seconds | times
     from importlib.metadata import version
     note = (f'{args.images} pairs of {args.side}×{args.side}, four metrics, whole processes from start to written scores, '
-            f'in turn, {args.rounds} rounds; a further image is the difference to {max(args.images//4, 1)} pairs. {args.note}')
+            f'in turn, {args.rounds} rounds; a further image is the difference to {fewer(args)} pairs. {args.note}')
     hardware = torch.cuda.get_device_name() if args.device.startswith('cuda') else processor()
     r = dict(title='Judging a folder', hardware=hardware, versions=f'torch {torch.__version__}, pyiqa {version("pyiqa")}',
              date=date.today().isoformat(), note=note.strip(), rows=rows, seconds=seconds)

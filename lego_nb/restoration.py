@@ -15,7 +15,7 @@ from .images import UserError, read_image, write_image
 
 # %% ../nbs/11_restoration.ipynb #98c33019
 CAUSES = {'unreadable': r'Cannot read the image|No image file',
-          'out of memory': r'out of memory|MemoryError|allocate memory|bad_alloc',
+          'out of memory': r'out of memory|MemoryError|allocate memory|bad_alloc|create a primitive(?! desc)', # the last is oneDNN's
           'disk full': r'No space left|[Dd]isk quota exceeded|File too large',
           'device lost': r'AcceleratorError|CUDA error|CUDNN_STATUS|CUBLAS_STATUS',
           'not finite': r'not finite|NaN or infinite|overflowed in'}

@@ -636,8 +636,8 @@ def contest_tasks(
     "Which tasks, and where their images are. `UserError`: an unknown task, a real one without pairs, no such folder"
     given = dict(o.strip().partition('=')[::2] for o in pairs.split(',')) if pairs else {}
     for k, d in given.items():
-        if k not in REAL: raise UserError(f"--pairs {k}: choose from {', '.join(REAL)}, as NAME=DIR")
-        if not Path(d or '?').is_dir(): raise UserError(f'--pairs {k}={d}: no such folder')
+        if k not in REAL or not d: raise UserError(f"--pairs {k}: choose from {', '.join(REAL)}, as NAME=DIR")
+        if not Path(d).is_dir(): raise UserError(f'--pairs {k}={d}: no such folder')
     names = [t.strip() for t in tasks.split(',')] if tasks else [k for k in TASKS if k not in REAL or k in given]
     for t in names:
         if t not in TASKS: raise UserError(f"--tasks {t}: choose from {', '.join(TASKS)}")

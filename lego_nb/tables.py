@@ -718,6 +718,7 @@ def lego_table(
     "Run a table's experiments, of the paper or our own, and print it"
     preset, device = kwargs.pop('preset', None) or 'pocket', kwargs.pop('device', None)
     others = check_table(name, preset, photographs, results, kwargs, arms, tasks, pairs)
+    if seeds is not None and seeds < 1: raise UserError(f'--seeds {seeds}: give at least 1')
     out, seeds = Path(out or f'runs/table-{preset}'), seeds or (3 if preset == 'pocket' else 1)
     arms = arms.split(',') if arms else EVIDENCE
     if name == 'neighbours':

@@ -14,7 +14,7 @@ from os.path import commonprefix
 from pathlib import Path
 from .images import UserError, atomic_path, image_files, quantize, read_image, write_json
 from .datasets import photograph_of
-from .metrics import Missing, available
+from .metrics import BUILT_IN, NO_WEIGHTS, Missing, available, online
 from .preference import named_folders
 from .restoration import ahead, batches, cause, image_size
 from .evaluation import bootstrap_ci, caption, gains, paired_test, read_scores, write_scores
@@ -83,6 +83,9 @@ class Comparison:
 @patch
 def load(self:Comparison):
     "Make the metrics; `missing`: dict name -> why it cannot be measured."
+    bare, free = lambda m: m.removeprefix('pyiqa:').partition(':border')[0], (*BUILT_IN, 'niqe-pocket', *NO_WEIGHTS)
+    theirs = [m for m in self.metrics if isinstance(m, str) and bare(m) not in free]
+    if theirs and not online(): self.say(f"no network: of {', '.join(theirs)} what has no weights here is skipped")
     self.have,self.missing = available([m for m in self.metrics if m not in DISTANCES], self.device)
     self.metrics = [getattr(m, 'name', m) for m in self.metrics]
     sets = [m for m in self.metrics if m in DISTANCES]

@@ -83,8 +83,8 @@ class Comparison:
 @patch
 def load(self:Comparison):
     "Make the metrics; `missing`: dict name -> why it cannot be measured."
-    bare, free = lambda m: m.removeprefix('pyiqa:').partition(':border')[0], (*BUILT_IN, 'niqe-pocket', *NO_WEIGHTS)
-    theirs = [m for m in self.metrics if isinstance(m, str) and bare(m) not in free]
+    bare = {m: m.removeprefix('pyiqa:').partition(':border')[0] for m in self.metrics if isinstance(m, str)}
+    theirs = [m for m, name in bare.items() if name not in (*BUILT_IN, 'niqe-pocket', *NO_WEIGHTS)]
     if theirs and not online(): self.say(f"no network: of {', '.join(theirs)} what has no weights here is skipped")
     self.have,self.missing = available([m for m in self.metrics if m not in DISTANCES], self.device)
     self.metrics = [getattr(m, 'name', m) for m in self.metrics]

@@ -7,9 +7,9 @@ __all__ = ['RAIN', 'TASKS', 'REAL', 'PARTS', 'LENGTHS', 'ALPHAS', 'FULL', 'DOT',
            'METRICS', 'NEEDS', 'CLAIMS', 'STRIP', 'damaged', 'scene', 'thirds', 'real_pairs', 'squares', 'made_task',
            'real_task', 'write_task', 'updates', 'start', 'open_task', 'clocked', 'train_noise', 'train_baryir',
            'stages', 'lego_on', 'train_all', 'fit_dot', 'transport_tests', 'test_images', 'judge_tests',
-           'training_seconds', 'image_seconds', 'oracle_floor', 'contest_seed', 'lead', 'by_seed', 'share',
-           'judge_contest', 'summary', 'entrant_lines', 'overview_lines', 'claim_lines', 'task_markdown',
-           'contest_markdown', 'contest_figure', 'contest_strip', 'neighbours_table', 'contest_tasks']
+           'training_seconds', 'image_seconds', 'oracle_floor', 'contest_seed', 'share', 'judge_contest', 'summary',
+           'entrant_lines', 'overview_lines', 'claim_lines', 'task_markdown', 'contest_markdown', 'contest_figure',
+           'contest_strip', 'neighbours_table', 'contest_tasks']
 
 # %% ../nbs/86_contest.ipynb #08e42c96
 import json, re, time
@@ -19,7 +19,9 @@ from pathlib import Path
 from .images import UserError, append_jsonl, image_files, read_image, read_jsonl, write_image, write_json
 from .run import Run, bars
 from .settings import FOLDERS, resolve_settings
-from .tables import crossed_ci, save_text, scores_of, target_gains, train_arm, verdict
+from .preference import named_folders
+from .tables import HELD, ahead, crossed_ci, crossed_means, grid, judge_claim, lead, mean_psnr, save_text, scores_of
+from .tables import signed, target_gains, train_arm
 
 # %% ../nbs/86_contest.ipynb #6b0eb325
 RAIN = dict(thin=dict(density=(.001, .003), length=(9, 15), angle=(-10, 10), light=(.3, .5)),
@@ -48,6 +50,7 @@ def scene(
     "What was photographed"
     return re.sub(r'_*\d+$', '', id) or id
 
+# %% ../nbs/86_contest.ipynb #681afab5
 def thirds(
     ids,
 ): # three lists
@@ -68,6 +71,7 @@ def real_pairs(
     plain = all(has_pairs(root/o) for o in cameras)
     return [paired_files(root/o, what) if plain else read_layout(name, root, split, what, say=None) for o, split in cameras.items()]
 
+# %% ../nbs/86_contest.ipynb #dc3c9c88
 def squares(
     files,      # id -> (degraded file, clean file)
     crop,       # side, pixels
@@ -84,6 +88,7 @@ def squares(
 # %% ../nbs/86_contest.ipynb #aa6b0225
 PARTS = dict(id='id', ood='ood', test='ood', test_id='id') # which damage a part has
 
+# %% ../nbs/86_contest.ipynb #a43ae7b6
 def made_task(
     name,        # denoise or derain
     folder=None, # clean test photographs; None: the demonstration's
@@ -96,6 +101,7 @@ def made_task(
     clean = dict(id=demo_images('id'), ood=demo_images('ood'), test=test, test_id=test)
     return {part: damaged(clean[part], TASKS[name][kind], seed) for part, kind in PARTS.items()}
 
+# %% ../nbs/86_contest.ipynb #92108df7
 def real_task(
     name,   # city100 or polyu
     folder, # see `real_pairs`
@@ -136,6 +142,7 @@ def write_task(
 # %% ../nbs/86_contest.ipynb #f062ba0c
 LENGTHS = dict(finetune=125, pretrain=150, noise=120, barycenter=400) # updates
 
+# %% ../nbs/86_contest.ipynb #615eed0c
 def updates(
     settings, # of a run
     what,     # of `LENGTHS`
@@ -143,6 +150,7 @@ def updates(
     "How long to train"
     return max(1, round(LENGTHS[what]*settings['iterations']/LENGTHS['finetune']))
 
+# %% ../nbs/86_contest.ipynb #4250deef
 def start(
     name,     # of the task
     out,      # folder of the restorer
@@ -174,6 +182,7 @@ def open_task(
     s['restorer'] = start(name, Path(out)/'restorer', s)
     return Run(Path(out)/'run', s, device).open()
 
+# %% ../nbs/86_contest.ipynb #07093c47
 @contextmanager
 def clocked(
     run,
@@ -212,6 +221,7 @@ def train_noise(
 BARYIR = dict(batch_size=9, crop=32, optimizer='adamw', lr=4e-3, potential_lr=2e-4, schedule='cosine', warmup=10, clip=50.,
               restoration=1000., contrast=4., own=False, pool=True, log_with='none')
 
+# %% ../nbs/86_contest.ipynb #a28d3342
 def train_baryir(
     run,  # `Run`
     name, # of the checkpoint
@@ -219,16 +229,13 @@ def train_baryir(
     **changes, # of BARYIR
 ):
     "checkpoints/`name`: BaryIR's network on the task's own pairs and further sources"
-    import torch
-    from lego_nb.barycenter import SIZES, BarycenterNet, BarycenterSettings, train_barycenter
+    from lego_nb.barycenter import BarycenterSettings, train_barycenter
     from lego_nb.datasets import Degraded
-    from lego_nb.restorers import NetRestorer
+    from lego_nb.training import start_barycenter
     seed, state = run.settings['seed'], run/f'checkpoints/{name}-state'
     clean = {i: gt for i, (_, gt) in run.part('id_pairs').items()}
     sources = dict(own=run.id_pairs(), **{k: Degraded(clean, k) for k in TASKS[task]['sources']})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = NetRestorer(BarycenterNet(**SIZES['tiny'])).to(run.device)
+    net = start_barycenter('tiny', seed).to(run.device)
     s = BarycenterSettings(**BARYIR | changes, iterations=updates(run.settings, 'barycenter'), seed=seed)
     run.keep(train_barycenter(net, sources, s, state, bars()), name, state)
 
@@ -241,6 +248,7 @@ def stages(
         for stage in (run.restore, run.refine, run.gate): stage()
     with clocked(run, 'adapted'): train_arm(run, 'adapted')
 
+# %% ../nbs/86_contest.ipynb #698feb2d
 def lego_on(
     run,  # `Run`
     name, # of a checkpoint
@@ -284,6 +292,7 @@ def fit_dot(
             fit_files(files, clean, n=len(files), device=run.device).save(path)
     return load_transport(path, run.device)
 
+# %% ../nbs/86_contest.ipynb #b973329a
 def transport_tests(
     run,  # `Run`
     op,   # `Transport`
@@ -302,8 +311,9 @@ def transport_tests(
             for m, a in todo.items(): write_image(blend(moved, x, a)[0], images/m/f'{i}.png')
 
 # %% ../nbs/86_contest.ipynb #cde61a38
-METRICS = dict(psnr=1, ssim=1, gmsd=-1, **{'niqe-pocket': -1}) # 1: larger is better
+METRICS = 'psnr', 'ssim', 'gmsd', 'niqe-pocket'
 
+# %% ../nbs/86_contest.ipynb #1935238c
 def test_images(
     run,    # `Run`
     models, # of `train_all`
@@ -321,6 +331,7 @@ def test_images(
     transport_tests(run, fit_dot(run, image_files(run/'pseudo/restored'), 'dot'), 'unadapted', DOT)
     transport_tests(run, fit_dot(run, image_files(run/'controls/adapted'), 'adapted+dot'), 'adapted', {'adapted+dot': 0.})
 
+# %% ../nbs/86_contest.ipynb #7c71e506
 def judge_tests(
     run,  # `Run`
     task, # of `TASKS`
@@ -328,7 +339,7 @@ def judge_tests(
     "Scores of every entrant, kept in `evaluation/contest-*`"
     from lego_nb.comparison import Comparison
     rows, unit = [], scene if task in REAL else str
-    for split, metrics in dict(ood=list(METRICS), id=['psnr']).items():
+    for split, metrics in dict(ood=[*METRICS], id=['psnr']).items():
         truth = {i: gt for i, (_, gt) in run.test_sets()[split].items()}
         made = {m: run/f'evaluation/images/{split}/{m}' for m in ENTRANTS}
         found = Comparison(made, truth, metrics, run/f'evaluation/contest-{split}', str(run.device), split=split, say=run.say).run()
@@ -341,6 +352,7 @@ NEEDS = {k: [k] for k in ('id-only', 'noise-da', 'plain', 'baryir', 'supervised'
 NEEDS |= {'adapted': ['labels', 'adapted'], 'adapted-hard': ['labels', 'adapted-hard'], **{k: ['dot'] for k in DOT},
           'adapted+dot': ['labels', 'adapted', 'adapted+dot']}
 
+# %% ../nbs/86_contest.ipynb #f3dec0c0
 def training_seconds(
     run,        # `Run`
     kind='cpu', # or wall
@@ -351,6 +363,7 @@ def training_seconds(
     res = {k: sum(own.get(w, 0) for w in parts) for k, parts in NEEDS.items()}
     return res | {'unadapted': 0, 'baryir+lego': res['baryir'] + sum(lego.values())}
 
+# %% ../nbs/86_contest.ipynb #bb7092e3
 def image_seconds(
     run,    # `Run`
     models, # of `train_all`
@@ -368,25 +381,22 @@ def image_seconds(
     if not f.exists():
         works = {k: run.load(models[k]).restore for k in ('unadapted', 'baryir')} | {'dot': fit_dot(run, {}, 'dot')}
         write_json({k: best(work) for k, work in works.items()}, f)
-    net, wide, moving = json.loads(f.read_text()).values()
-    return {k: wide if k in ('plain', 'baryir', 'baryir+lego') else round(net + moving*('dot' in k), 4) for k in ENTRANTS}
+    t, wide = json.loads(f.read_text()), ('plain', 'baryir', 'baryir+lego')
+    return {k: t['baryir'] if k in wide else round(t['unadapted'] + t['dot']*('dot' in k), 4) for k in ENTRANTS}
 
 # %% ../nbs/86_contest.ipynb #19f3a5c3
 def oracle_floor(
     run, # `Run`
 ): # dB: the unlabelled images restored, the oracle's targets, and the truth after the same refinement
     "What the oracle could do for these images"
-    import torch
     from lego_nb.driver import refine_folder
-    from lego_nb.metrics import psnr
-    truth, ids = image_files(run.data()['ood_truth']), list(image_files(run/'pseudo/targets'))
+    truth, ids = image_files(run.data()['ood_truth']), image_files(run/'pseudo/restored')
     folder, clean = run/'controls/floor', {i: truth[i] for i in ids}
     if len(list(folder.rglob('*.png'))) < len(clean):
         failed = refine_folder(run.oracle(), clean, folder, run.refine_settings(), run.settings['refine_batch'], progress=False)
         if failed: raise UserError(f'{failed[0][0]}: {failed[0][1]}')
-    def mean(files): return torch.stack([psnr(read_image(files[i])[None], read_image(truth[i])[None])[0] for i in ids]).mean().item()
     sets = dict(restored=run/'pseudo/restored', targets=run/'pseudo/targets', floor=folder)
-    return {k: round(mean(image_files(f)), 3) for k, f in sets.items()}
+    return {k: round(mean_psnr(run, f), 3) for k, f in sets.items()}
 
 # %% ../nbs/86_contest.ipynb #c34cbd05
 def contest_seed(
@@ -406,37 +416,15 @@ def contest_seed(
     return dict(rows=judge_tests(run, task), targets=targets, floor=oracle_floor(run), kept=len(run.kept())/len(run.ood_files()), **took)
 
 # %% ../nbs/86_contest.ipynb #1724fa62
-def lead(
-    rows, # long-form
-    a,    # entrant
-    b,    # entrant
-    metric='psnr',
-    split='ood',
-): # dict (seed, photograph) -> by how much a is better than b
-    "Who is ahead, image for image"
-    x, y = (scores_of(rows, m, metric, split) for m in (a, b))
-    return {k: METRICS[metric]*(v - y[k]) for k, v in x.items() if k in y}
-
-def by_seed(
-    found, # of `lead`
-): # list
-    "The mean of every seed"
-    seeds = sorted({s for s, _ in found})
-    return [sum(v for (s, _), v in found.items() if s == o)/sum(s == o for s, _ in found) for o in seeds]
-
 def share(
     part,  # of `lead`
-    whole, # of `lead`
-    n=2000, # draws
+    whole, # of `lead`, with the same keys
 ): # quotient of the means, low, high
     "Which part of one lead another one is, with its 95 % interval"
     import numpy as np
-    seeds, photos = (sorted({k[i] for k in whole}) for i in (0, 1))
-    a, b = (np.array([[o[s, p] for p in photos] for s in seeds]) for o in (part, whole))
-    rng = np.random.default_rng(0)
-    i, j = rng.integers(len(seeds), size=(n, len(seeds), 1)), rng.integers(len(photos), size=(n, 1, len(photos)))
-    low, high = np.percentile(a[i, j].mean((1, 2))/b[i, j].mean((1, 2)), [2.5, 97.5])
-    return float(a.mean()/b.mean()), float(low), float(high)
+    (a, x), (b, y) = (crossed_means(o) for o in (part, whole))
+    low, high = np.percentile(x/y, [2.5, 97.5])
+    return a/b, float(low), float(high)
 
 # %% ../nbs/86_contest.ipynb #ee2a3a94
 CLAIMS = [('LEGO', 'adapted', 'unadapted', 'psnr', 'ood'), ('LEGO', 'adapted', 'id-only', 'psnr', 'ood'),
@@ -450,18 +438,13 @@ CLAIMS = [('LEGO', 'adapted', 'unadapted', 'psnr', 'ood'), ('LEGO', 'adapted', '
           ('side by side', 'adapted-hard', 'noise-da', 'psnr', 'ood'), ('side by side', 'adapted-hard', 'noise-da', 'psnr', 'id'),
           ('side by side', 'adapted', 'dot-0', 'psnr', 'ood')]
 
+# %% ../nbs/86_contest.ipynb #0f241570
 def judge_contest(
     rows, # long-form, of one task
 ): # list of dicts
     "Every claim: by how much, with its interval, and whether it held"
-    res = []
-    for whose, a, b, metric, split in CLAIMS:
-        found = lead(rows, a, b, metric, split)
-        if not found: continue
-        mean, low, high = crossed_ci(found)
-        res.append(dict(whose=whose, ahead=a, of=b, metric=metric, split=split, mean=mean, low=low, high=high,
-                        seeds=by_seed(found), held=verdict(low, high)))
-    return res
+    found = [(whose, judge_claim(rows, *claim)) for whose, *claim in CLAIMS]
+    return [dict(c, whose=whose) for whose, c in found if c]
 
 # %% ../nbs/86_contest.ipynb #b4a076af
 def summary(
@@ -471,8 +454,8 @@ def summary(
     "What a task showed"
     rows = [r for f in found for r in f['rows']]
     def value(m, metric, split):
-        lines = lead(rows, m, 'unadapted', metric, split)
-        return dict(score=crossed_ci(scores_of(rows, m, metric, split))[0], lead=crossed_ci(lines), seeds=by_seed(lines))
+        *over, seeds = ahead(rows, m, 'unadapted', metric, split)
+        return dict(score=crossed_ci(scores_of(rows, m, metric, split))[0], lead=over, seeds=seeds)
     keys = [*((m, 'ood') for m in METRICS), ('psnr', 'id')]
     mean = lambda what, m: sum(f[what][m] for f in found)/len(found)
     cells = {m: {f'{s}/{k}': value(m, k, s) for k, s in keys} | {o: mean(o, m) for o in ('train', 'wall', 'image')} for m in ENTRANTS}
@@ -484,13 +467,10 @@ def summary(
 # %% ../nbs/86_contest.ipynb #6d7cb5f9
 def _digits(metric): return 4 if metric == 'gmsd' else 3 if metric == 'ssim' else 2
 
-def _lead(v, metric):
-    "Mean and interval of a lead"
-    d = _digits(metric)
-    return '{:+.{d}f} ({:+.{d}f} to {:+.{d}f})'.format(*v, d=d)
+# %% ../nbs/86_contest.ipynb #3c302fd8
+def _lead(v, metric): return signed(v, _digits(metric))
 
-def _grid(lines): return '\n'.join(f"| {' | '.join(l)} |" for l in [lines[0], ['---']*len(lines[0]), *lines[1:]])
-
+# %% ../nbs/86_contest.ipynb #a6f2cd8a
 def entrant_lines(
     result, # of `summary`
 ):
@@ -511,6 +491,7 @@ def entrant_lines(
                     *leads[1:], _lead(r['id/psnr']['lead'], 'psnr'), *cost])
     return res
 
+# %% ../nbs/86_contest.ipynb #6c364e17
 def overview_lines(
     results, # of `summary`
 ):
@@ -520,18 +501,19 @@ def overview_lines(
         if m != 'unadapted': res.append([name, *(_lead(r['rows'][m]['ood/psnr']['lead'], 'psnr') for r in results)])
     return res
 
+# %% ../nbs/86_contest.ipynb #1dee462b
 def claim_lines(
     results, # of `summary`
 ):
     "Lines of cells: each claim, and in each task whether it held and by how much"
-    held = dict(yes='yes', no='**no**', open='**open**')
     name = {**ENTRANTS, 'psnr': 'PSNR', 'id': ', in distribution', 'ood': ''}
     res = [['', 'ahead', 'of', 'in', *(r['task'] for r in results)]]
     for c, *more in zip(*(r['claims'] for r in results)):
-        cells = [f"{held[o['held']]} {_lead([o[k] for k in ('mean', 'low', 'high')], o['metric'])}" for o in (c, *more)]
+        cells = [f"{HELD[o['held']]} {_lead([o[k] for k in ('mean', 'low', 'high')], o['metric'])}" for o in (c, *more)]
         res.append([c['whose'], name[c['ahead']], name[c['of']], name.get(c['metric'], c['metric']) + name[c['split']], *cells])
     return res
 
+# %% ../nbs/86_contest.ipynb #f8db802e
 def task_markdown(
     result, # of `summary`
 ):
@@ -541,17 +523,18 @@ def task_markdown(
                for who in ('lego', 'baryir') for kind in ('oracle', 'nlm')]
     return '\n\n'.join([
         f"**{result['task']}**: {n} seed{'s'*(n > 1)}, {result['images']} test images of {result['photographs']} photographs. "
-        'Leads are over no adaptation, counted so that more is better.', _grid(entrant_lines(result)),
+        'Leads are over no adaptation, counted so that more is better.', grid(entrant_lines(result)),
         'Targets over restorations, dB by seed: ' + '; '.join(targets)
         + '. PSNR of ' + '; '.join(f'{k} ' + ' '.join(f"{f[k]:.1f}" for f in result['floor']) for k in result['floor'][0])
         + '. Kept by the gate: ' + ' '.join(f'{k:.0%}' for k in result['kept']) + '.'])
 
+# %% ../nbs/86_contest.ipynb #d753cda5
 def contest_markdown(
     results, # of `summary`
 ):
     "Leads and claims of all tasks side by side, then each task in full"
-    return '\n\n'.join(['Lead over no adaptation out of distribution, dB of PSNR (95 %):', _grid(overview_lines(results)),
-                        'What is claimed, and whether it held:', _grid(claim_lines(results)), *map(task_markdown, results)])
+    return '\n\n'.join(['Lead over no adaptation out of distribution, dB of PSNR (95 %):', grid(overview_lines(results)),
+                        'What is claimed, and whether it held:', grid(claim_lines(results)), *map(task_markdown, results)])
 
 # %% ../nbs/86_contest.ipynb #80e35234
 def contest_figure(
@@ -582,6 +565,7 @@ def contest_figure(
 # %% ../nbs/86_contest.ipynb #c0ffee14
 STRIP = 'unadapted', 'adapted-hard', 'nlm-hard', 'noise-da', 'dot-0.7', 'baryir+lego', FULL
 
+# %% ../nbs/86_contest.ipynb #1acfad89
 def contest_strip(
     out,     # folder of `neighbours_table`
     tasks,   # names
@@ -625,18 +609,19 @@ def neighbours_table(
         for part, fig in {'leads.png': contest_figure(results), 'images.jpg': contest_strip(out, [r['task'] for r in results])}.items():
             with atomic_path(out/f'table-neighbours-{part}') as tmp: fig.savefig(tmp)
         print(f'\n{task_markdown(results[-1])}\n', flush=True)
-    print(f'{_grid(overview_lines(results))}\n\n{_grid(claim_lines(results))}\n\n{out}/table-neighbours.md, .json, -leads.png, -images.jpg')
+    print(f'{grid(overview_lines(results))}\n\n{grid(claim_lines(results))}\n\n{out}/table-neighbours.md, .json, -leads.png, -images.jpg')
     return results
 
+# %% ../nbs/86_contest.ipynb #a23f3f46
 def contest_tasks(
     photographs=None,
     pairs=None,
     tasks=None,
 ): # task -> folder or None
     "Which tasks, and where their images are. `UserError`: an unknown task, a real one without pairs, no such folder"
-    given = dict(o.strip().partition('=')[::2] for o in pairs.split(',')) if pairs else {}
+    given = named_folders(pairs, 'pairs') if pairs else {}
     for k, d in given.items():
-        if k not in REAL or not d: raise UserError(f"--pairs {k}: choose from {', '.join(REAL)}, as NAME=DIR")
+        if k not in REAL: raise UserError(f"--pairs {k}: choose from {', '.join(REAL)}")
         if not Path(d).is_dir(): raise UserError(f'--pairs {k}={d}: no such folder')
     names = [t.strip() for t in tasks.split(',')] if tasks else [k for k in TASKS if k not in REAL or k in given]
     for t in names:

@@ -6,11 +6,11 @@
 __all__ = ['ALPHAS', 'RATIOS', 'POCKET_NIQE', 'BUILT_IN', 'NO_WEIGHTS', 'psnr', 'window_mean', 'ssim', 'y_channel', 'psnr_y',
            'ssim_y', 'mae', 'luma', 'mscn', 'fit_aggd', 'block_features', 'blocks_of', 'niqe_features', 'fit_niqe',
            'niqe', 'save_niqe', 'load_niqe', 'Metric', 'niqe_metric', 'bordered', 'pyiqa_configs', 'metric_names',
-           'Missing', 'shut_network', 'quiet', 'ask_hub', 'online', 'cannot_import', 'probe', 'pyiqa_net',
+           'Missing', 'shut_network', 'quiet', 'hub_answers', 'online', 'cannot_import', 'probe', 'pyiqa_net',
            'pyiqa_metric', 'metric', 'score', 'available']
 
 # %% ../nbs/04_metrics.ipynb #a5136017
-import contextlib, difflib, functools, importlib.util, io, os, re, runpy, socket, sys, threading, time, warnings
+import contextlib, difflib, functools, importlib.util, io, os, re, runpy, socket, threading, time, warnings
 import torch
 import torch.nn.functional as F
 from concurrent.futures import Future, wait
@@ -268,16 +268,11 @@ def metric_names():
 class Missing(UserError): "A metric that exists and cannot be had here: no weights and no network, or a broken library."
 
 # %% ../nbs/04_metrics.ipynb #d08356db
-_ASKING = 'asks the hub' # name of the one thread for which the network is never shut
-
 @contextlib.contextmanager
 def shut_network():
     "Refuse new connections, also Hugging Face's retries."
     from huggingface_hub import constants
-    real = socket.getaddrinfo
-    def refuse(*args, **kwargs):
-        if threading.current_thread().name == _ASKING: return real(*args, **kwargs)
-        raise OSError('the network is shut')
+    def refuse(*args, **kwargs): raise OSError('the network is shut')
     with patch.object(socket, 'getaddrinfo', refuse), patch.object(constants, 'HF_HUB_OFFLINE', True): yield
 
 # %% ../nbs/04_metrics.ipynb #3d94e6d7
@@ -291,38 +286,31 @@ def quiet():
 
 # %% ../nbs/04_metrics.ipynb #dd7a235d
 @functools.lru_cache(1)
-def _ask(
+def hub_answers(
     timeout,  # seconds
     minute,   # of the clock; another minute asks again
 ):
+    "Whether the hub answers in time."
     from huggingface_hub import constants
-    answer, until = Future(), time.monotonic() + timeout
+    answer = Future()
     def ask():
         try: urlopen(constants.ENDPOINT, timeout=timeout).close()
         except HTTPError: pass  # an answer too
         except OSError: return answer.set_result(False)
         answer.set_result(True)
-    threading.Thread(target=ask, name=_ASKING, daemon=True).start()
-    return answer, until
+    # a thread, because no timeout stops a name server that is silent
+    threading.Thread(target=ask, daemon=True).start()
+    wait([answer], timeout)
+    return answer.done() and answer.result()
 
 # %% ../nbs/04_metrics.ipynb #b959e6cf
-def ask_hub(
-    timeout=2,  # seconds
-):              # a `Future` of yes or no, and the moment of `time.monotonic` when waiting for it ends; None under `HF_HUB_OFFLINE=1`
-    "Ask the hub whether it is there, without waiting for the answer."
-    from huggingface_hub import constants
-    if constants.HF_HUB_OFFLINE or os.environ.get('HF_HUB_OFFLINE', '0') not in ('', '0'): return None
-    return _ask(timeout, int(time.monotonic()/60))
-
 def online(
-    asked=None,  # from `ask_hub`; None: ask now
+    timeout=2,  # seconds
 ):
-    "Whether the hub answers in time. `HF_HUB_OFFLINE=1` says no at once."
-    asked = asked or ask_hub()
-    if not asked: return False
-    answer, until = asked
-    wait([answer], max(0, until - time.monotonic()))
-    return answer.done() and answer.result()
+    "Whether the hub answers. `HF_HUB_OFFLINE=1` says no at once."
+    from huggingface_hub import constants
+    if constants.HF_HUB_OFFLINE or os.environ.get('HF_HUB_OFFLINE', '0') not in ('', '0'): return False
+    return hub_answers(timeout, int(time.monotonic()/60))
 
 # %% ../nbs/04_metrics.ipynb #f199f5da
 def cannot_import(name, e):
@@ -352,14 +340,13 @@ def pyiqa_net(
     def make():
         import pyiqa
         return pyiqa.create_metric(name, device=torch.device(device))
-    asked = None if 'pyiqa' in sys.modules else ask_hub()
     try:
         with shut_network(), quiet() as log:
             probe(name)
             return make()
     except ImportError as e: raise cannot_import(name, e) from e
     except OSError as e: why = e
-    if online(asked):
+    if online():
         try: return make()
         except OSError as e: raise Missing(f'{name} could not be downloaded: {e}'.replace('\n', ' ')) from e
     found = re.search(r'Downloading: "(.+?)"', log.getvalue())

@@ -62,6 +62,7 @@ def lego_pretrain(
     if not Path(id_pairs).is_dir(): raise UserError(f'--id-pairs {id_pairs}: no such folder')
     if (Path(out)/'config.json').exists(): return print(f'{out}: trained already')
     from lego_nb.finetune import FinetuneSettings
+    from lego_nb.datasets import Degraded
     from lego_nb.layouts import training_pairs
     dev = find_device(device, os.environ.get('LOCAL_RANK'))
     half = mixed_precision or ('bf16' if dev.type == 'cuda' else 'no')
@@ -69,7 +70,7 @@ def lego_pretrain(
         ema=ema, crop=crop or 512//scale, mixed_precision=half, checkpoint_every=checkpoint_every, log_with=log_with, seed=seed)
     model = start_restorer(restorer, scale, vae, loss, seed).to(dev)
     pairs = training_pairs(id_pairs, degradation, model.scale, settings.crop, 'name a --degradation')
-    if degradation and not hasattr(pairs, 'complete'): raise UserError(f'--degradation {degradation}: {id_pairs} has pairs already; leave it out')
+    if degradation and not isinstance(pairs, Degraded): raise UserError(f'--degradation {degradation}: {id_pairs} has pairs already; leave it out')
     pretrain(model, pairs, settings, out, latents)
 
 # %% ../nbs/84_pretrain.ipynb #657a3a6e

@@ -61,10 +61,10 @@ def model(net, folder):
 
 # ---------------------------------------------------------------- the ways through a folder
 
-def in_turn(restorer, files, out, batch_size=1):
+def in_turn(restorer, files, out, batch_size=1, layout=torch.contiguous_format):
     "Read, restore, write; no threads but torch's own"
     for ids in batches(list(files), batch_size, lambda i: image_size(files[i])):
-        y = torch.stack([read_image(files[i]) for i in ids])
+        y = torch.stack([read_image(files[i]) for i in ids]).contiguous(memory_format=layout)
         for i, x in zip(ids, restorer.restore(y)): write_image(x, out/f'{i}.png')
 
 def ours(restorer, files, out, **kwargs):
@@ -85,21 +85,21 @@ class Arms:
         self.restorer, self.cores, self.arms = model(net, tmp), os.cpu_count(), {}
         store_attr('files,tmp,pool')
 
-    def add(self, name, way, threads=None, precision=None, layout=torch.contiguous_format, inference=False, **kwargs):
+    def add(self, name, way, threads=None, precision=None, channels_last=None, inference=False, **kwargs):
         r, out = self.restorer, self.tmp/'out'/str(len(self.arms))
+        asks = getattr(type(r.net), 'channels_last', False)
         def run():
             shutil.rmtree(out, ignore_errors=True)
             torch.set_num_threads(threads or self.cores)
-            r.to(memory_format=layout)
-            r.dtype = precision
+            r.dtype, r.net.channels_last = precision, asks if channels_last is None else channels_last
             with torch.inference_mode() if inference else nullcontext(): way(r, self.files, out, **kwargs)
         self.arms[name] = run
 
     def near(self, name):
-        "How far the images of an arm are from the loop's, dB; 100: equal"
+        "How far the images of an arm are from the loop's, dB; 80: equal"
         folders = [self.tmp/'out'/str(list(self.arms).index(o)) for o in (name, BASE)]
         x, y = (torch.stack([read_image(o/f'{i}.png') for i in self.files]) for o in folders)
-        return psnr(x, y).clamp(max=100).min().item()
+        return psnr(x, y).min().item()
 
     def split(self, restorer, files, out):
         "A share of the files for each process"
@@ -116,7 +116,9 @@ def fill(a, few):
     a.add('restore_folder, one image a batch', ours, batch_size=1)
     a.add('restore_folder, one reader and one writer', ours, readers=1, writers=1)
     a.add('batches of 8 in turn, no threads', in_turn, batch_size=8)
-    a.add('restore_folder, channels_last', ours, layout=torch.channels_last)
+    a.add('restore_folder, channels_last', ours, channels_last=True)
+    a.add("restore_folder, PyTorch's own layout", ours, channels_last=False)
+    a.add('image by image, channels_last', in_turn, layout=torch.channels_last)
     a.add('image by image, inference_mode', in_turn, inference=True)
     if GPU: return a.add('restore_folder, batches of 32', ours, batch_size=32)
     a.add('image by image, 1 torch thread', in_turn, threads=1)
@@ -136,7 +138,7 @@ def measured(args, net, size, tmp, pool):
         if k == BASE: return f'{n} images'
         near = a.near(k)
         assert near > 30, (k, near)
-        return f'{near:.0f} dB from the loop' if near < 99 else 'the same images'
+        return f'{near:.0f} dB from the loop' if near < 79 else 'the same images'
     rows = [dict(what=f'{net} {size}: {k}', **o | dict(seconds=o['seconds']/n), remark=remark(k))
             for k, o in speedups(seconds, BASE).items()]
     return rows, seconds

@@ -313,6 +313,7 @@ def turns(step, batch, k, sources):
     upto = lambda n: (n - k + sources - 1)//sources
     return upto((step + 1)*batch) - upto(step*batch)
 
+# %% ../nbs/52_barycenter.ipynb #0e12970f
 def draw_sources(
     sources,  # dict name -> pairs, with the interface of `Pairs`
     step,  # from 0

@@ -12,7 +12,7 @@ import numpy as np, torch
 from fastcore.basics import patch, store_attr
 from os.path import commonprefix
 from pathlib import Path
-from .images import UserError, atomic_path, image_files, quantize, read_image, write_json
+from .images import UserError, atomic_path, image_files, markdown_grid, quantize, read_image, write_json
 from .datasets import photograph_of
 from .metrics import BUILT_IN, NO_WEIGHTS, Missing, available, online
 from .preference import named_folders
@@ -185,7 +185,10 @@ def take(self:Comparison, ids, images):
 # %% ../nbs/44_comparison.ipynb #9410a3bf
 @patch
 def save(self:Comparison):
-    "Write what is known so far."
+    "Write what is known so far, in the same order whatever was measured first."
+    place = {n: k for k,n in enumerate([*self.files, *(m.name for m in self.have)])}
+    def order(r): return place.get(r['model'], len(place)), r['image'], place.get(r['metric'], len(place))
+    self.rows.sort(key=order)
     write_scores(self.rows, self.out/'scores.csv', merge=False)
     told = {m.name: dict(about=m.about, lower_better=m.lower_better, range=m.range) for m in self.have}
     files = {**self.old['files'], **self.stamps}
@@ -301,9 +304,7 @@ def table(self:Comparison,
     "Methods by metrics, and what must be known to read it."
     cols,notes = self.columns(),self.notes()
     heads,lines = list(cols),list(zip(*cols.values()))
-    if markdown:
-        grid = [heads, ['---'] + ['--:']*(len(heads)-1), *lines]
-        return '\n'.join(f'| {" | ".join(l)} |' for l in grid) + '\n\n' + '\n'.join(f'- {n}' for n in notes)
+    if markdown: return '\n'.join([markdown_grid([heads, *lines], range(1, len(heads))), '', *[f'- {n}' for n in notes]])
     wide = max(map(len, cols['method']))
     blocks = ['\n'.join([h, *[f'  {k:<{wide}}  {v}' for k,v in zip(cols['method'], cols[h])]]) for h in heads[1:]]
     return '\n'.join([*blocks, '', *notes])
@@ -334,13 +335,12 @@ def versus_table(self:Comparison,
     base,  # method that the others are compared with
 ):         # Markdown text
     "`versus` for people."
-    head = ['method', 'metric', f'gain over {base}', '95 %', 'p', 'better on']
-    lines = [head, ['---']*2 + ['--:']*4]
+    lines = [['method', 'metric', f'gain over {base}', '95 %', 'p', 'better on']]
     for o in self.versus(base):
         gain,low,high = (f'{o[k]:+.3f}' for k in ('gain', 'low', 'high'))
         better = f'{o["better"]} of {o["n"]}'
         lines.append([o['model'], caption(o['metric']), gain, f'{low} to {high}', f'{o["p"]:.3g}', better])
-    return '\n'.join(f'| {" | ".join(l)} |' for l in lines)
+    return markdown_grid(lines, range(2, 6))
 
 # %% ../nbs/44_comparison.ipynb #50adf7f6
 def zoom_strip(

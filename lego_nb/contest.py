@@ -16,11 +16,11 @@ import json, re, time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from .images import UserError, append_jsonl, image_files, read_image, read_jsonl, write_image, write_json
+from .images import UserError, append_jsonl, image_files, markdown_grid, read_image, read_jsonl, write_image, write_json
 from .run import Run, bars
 from .settings import FOLDERS, resolve_settings
 from .preference import named_folders
-from .tables import HELD, ahead, crossed_ci, crossed_means, grid, judge_claim, lead, mean_psnr, save_text, scores_of
+from .tables import HELD, ahead, crossed_ci, crossed_means, judge_claim, lead, mean_psnr, save_text, scores_of
 from .tables import signed, target_gains, train_arm
 
 # %% ../nbs/86_contest.ipynb #6b0eb325
@@ -203,7 +203,7 @@ HARD = {'id-only-hard': dict(RECIPE, targets=None, id_ratio=1.), 'adapted-hard':
 ENTRANTS = {'unadapted': 'no adaptation', 'id-only': 'old pairs only', 'id-only-hard': 'old pairs only, hard',
             'adapted': 'LEGO', 'adapted-hard': 'LEGO, hard', 'nlm-hard': 'NLM targets, hard', 'noise-da': 'Noise-DA',
             **{k: f'DOT, α = {a:g}' for k, a in DOT.items()}, 'adapted+dot': 'LEGO, then DOT',
-            'plain': 'BaryIR, loss alone', 'baryir': 'BaryIR', 'baryir+lego': 'BaryIR, then LEGO',
+            'plain': 'BaryIR, loss alone', 'baryir': 'BaryIR', 'baryir+old': 'BaryIR, then old pairs', 'baryir+lego': 'BaryIR, then LEGO',
             'supervised': 'fully supervised', FULL: 'fully supervised, hard'}
 
 # %% ../nbs/86_contest.ipynb #05b3f2b1
@@ -253,10 +253,12 @@ def lego_on(
     run,  # `Run`
     name, # of a checkpoint
 ): # `Run`
-    "A run that adapts another restorer to the same images"
+    "A run that adapts another restorer to the same images; as a control, the same updates on old pairs alone"
     changes = dict(restorer=str(run/f'checkpoints/{name}'), crop=BARYIR['crop'])
     res = Run(run/name, run.settings | changes, run._device).open()
     if not (res/'checkpoints/adapted').exists(): stages(res)
+    if not (res/'checkpoints/id-only').exists():
+        with clocked(res, 'id-only'): train_arm(res, 'id-only')
     return res
 
 # %% ../nbs/86_contest.ipynb #e69946d2
@@ -275,7 +277,8 @@ def train_all(
         run.say(f'  {run.out.parent.name} {name}')
         with clocked(run, name): train()
     made = {k: str(run/f'checkpoints/{k}') for k in ('adapted', *more)}
-    return {'unadapted': run.settings['restorer'], **made, 'baryir+lego': str(lego_on(run, 'baryir')/'checkpoints/adapted')}
+    after = {'baryir+old': 'id-only', 'baryir+lego': 'adapted'}
+    return {'unadapted': run.settings['restorer'], **made, **{k: str(lego_on(run, 'baryir')/f'checkpoints/{v}') for k, v in after.items()}}
 
 # %% ../nbs/86_contest.ipynb #35c2440d
 def fit_dot(
@@ -361,7 +364,8 @@ def training_seconds(
     def total(log): return {w: sum(r[kind] for r in log if r['what'] == w) for w in {r['what'] for r in log}}
     own, lego = (total(read_jsonl(f/'costs.jsonl')) for f in (run, run/'baryir'))
     res = {k: sum(own.get(w, 0) for w in parts) for k, parts in NEEDS.items()}
-    return res | {'unadapted': 0, 'baryir+lego': res['baryir'] + sum(lego.values())}
+    after = {'baryir+old': ['id-only'], 'baryir+lego': ['labels', 'adapted']}
+    return res | {'unadapted': 0, **{k: res['baryir'] + sum(lego[w] for w in parts) for k, parts in after.items()}}
 
 # %% ../nbs/86_contest.ipynb #bb7092e3
 def image_seconds(
@@ -381,7 +385,7 @@ def image_seconds(
     if not f.exists():
         works = {k: run.load(models[k]).restore for k in ('unadapted', 'baryir')} | {'dot': fit_dot(run, {}, 'dot')}
         write_json({k: best(work) for k, work in works.items()}, f)
-    t, wide = json.loads(f.read_text()), ('plain', 'baryir', 'baryir+lego')
+    t, wide = json.loads(f.read_text()), ('plain', 'baryir', 'baryir+old', 'baryir+lego')
     return {k: t['baryir'] if k in wide else round(t['unadapted'] + t['dot']*('dot' in k), 4) for k in ENTRANTS}
 
 # %% ../nbs/86_contest.ipynb #19f3a5c3
@@ -434,7 +438,8 @@ CLAIMS = [('LEGO', 'adapted', 'unadapted', 'psnr', 'ood'), ('LEGO', 'adapted', '
           ('Noise-DA', 'noise-da', 'unadapted', 'psnr', 'ood'), ('Noise-DA', 'noise-da', 'id-only-hard', 'psnr', 'ood'),
           ('DOT', 'dot-0', 'unadapted', 'niqe-pocket', 'ood'), ('DOT', 'unadapted', 'dot-0', 'psnr', 'ood'),
           ('BaryIR', 'baryir', 'plain', 'psnr', 'ood'), ('BaryIR', 'baryir', 'plain', 'psnr', 'id'),
-          ('combined', 'baryir+lego', 'baryir', 'psnr', 'ood'), ('combined', 'adapted+dot', 'adapted', 'niqe-pocket', 'ood'),
+          ('combined', 'baryir+lego', 'baryir', 'psnr', 'ood'), ('combined', 'baryir+lego', 'baryir+old', 'psnr', 'ood'),
+          ('combined', 'adapted+dot', 'adapted', 'niqe-pocket', 'ood'),
           ('side by side', 'adapted-hard', 'noise-da', 'psnr', 'ood'), ('side by side', 'adapted-hard', 'noise-da', 'psnr', 'id'),
           ('side by side', 'adapted', 'dot-0', 'psnr', 'ood')]
 
@@ -523,7 +528,7 @@ def task_markdown(
                for who in ('lego', 'baryir') for kind in ('oracle', 'nlm')]
     return '\n\n'.join([
         f"**{result['task']}**: {n} seed{'s'*(n > 1)}, {result['images']} test images of {result['photographs']} photographs. "
-        'Leads are over no adaptation, counted so that more is better.', grid(entrant_lines(result)),
+        'Leads are over no adaptation, counted so that more is better.', markdown_grid(entrant_lines(result)),
         'Targets over restorations, dB by seed: ' + '; '.join(targets)
         + '. PSNR of ' + '; '.join(f'{k} ' + ' '.join(f"{f[k]:.1f}" for f in result['floor']) for k in result['floor'][0])
         + '. Kept by the gate: ' + ' '.join(f'{k:.0%}' for k in result['kept']) + '.'])
@@ -533,8 +538,8 @@ def contest_markdown(
     results, # of `summary`
 ):
     "Leads and claims of all tasks side by side, then each task in full"
-    return '\n\n'.join(['Lead over no adaptation out of distribution, dB of PSNR (95 %):', grid(overview_lines(results)),
-                        'What is claimed, and whether it held:', grid(claim_lines(results)), *map(task_markdown, results)])
+    return '\n\n'.join(['Lead over no adaptation out of distribution, dB of PSNR (95 %):', markdown_grid(overview_lines(results)),
+                        'What is claimed, and whether it held:', markdown_grid(claim_lines(results)), *map(task_markdown, results)])
 
 # %% ../nbs/86_contest.ipynb #80e35234
 def contest_figure(
@@ -609,7 +614,7 @@ def neighbours_table(
         for part, fig in {'leads.png': contest_figure(results), 'images.jpg': contest_strip(out, [r['task'] for r in results])}.items():
             with atomic_path(out/f'table-neighbours-{part}') as tmp: fig.savefig(tmp)
         print(f'\n{task_markdown(results[-1])}\n', flush=True)
-    print(f'{grid(overview_lines(results))}\n\n{grid(claim_lines(results))}\n\n{out}/table-neighbours.md, .json, -leads.png, -images.jpg')
+    print(f'{markdown_grid(overview_lines(results))}\n\n{markdown_grid(claim_lines(results))}\n\n{out}/table-neighbours.md, .json, -leads.png, -images.jpg')
     return results
 
 # %% ../nbs/86_contest.ipynb #a23f3f46

@@ -20,7 +20,7 @@ def control_row(
 ): # dict: id, psnr_* to the restoration, score_*, gain_* in dB
     "The target of one image beside its control"
     x = {k: read_image(f)[None].to(device) for k, f in files.items()}
-    def dB(a, b): return float(psnr(x[a], x[b]).clamp(max=100)[0])
+    def dB(a, b): return float(psnr(x[a], x[b])[0])
     row = {f'psnr_{k}': dB(k, 'restored') for k in ('control', 'target')}
     row |= {f'score_{k}': float(score(x[k], by)[0]) for k in ('restored', 'control', 'target')}
     if 'truth' in x: row |= {f'gain_{k}': dB(k, 'truth') - dB('restored', 'truth') for k in ('control', 'target')}

@@ -11,7 +11,7 @@ __all__ = ['COLUMNS', 'MODELS', 'score_image', 'evaluate_model', 'read_scores', 
 import csv, math
 import numpy as np, torch
 from pathlib import Path
-from .images import UserError, atomic_path, image_files, quantize, read_image, write_image
+from .images import UserError, atomic_path, image_files, markdown_grid, quantize, read_image, write_image
 from .datasets import photograph_of
 from .metrics import metric, score
 
@@ -178,8 +178,7 @@ def table_markdown(
     models, parts = table_parts(rows, metrics)
     heads = [f'{caption(m)} {c}' for m in parts for c in table_head(models)]
     bold = [[f'**{c}**' if c and l[1].startswith('mean of') else c for c in l] for l in joined(parts)]
-    rule = ['---', '---'] + ['--:']*len(heads)
-    return '\n'.join(f'| {" | ".join(l)} |' for l in [['split', 'photograph', *heads], rule, *bold])
+    return markdown_grid([['split', 'photograph', *heads], *bold], range(2, 2 + len(heads)))
 
 # %% ../nbs/40_evaluation.ipynb #74d10091
 def table_text(

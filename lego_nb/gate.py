@@ -14,7 +14,7 @@ import numpy as np, torch, torch.nn.functional as F
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from .images import UserError, quantize, read_image
+from .images import UserError, markdown_grid, quantize, read_image
 from .metrics import POCKET_NIQE, load_niqe, metric, niqe_metric, psnr, pyiqa_configs, score, shut_network
 
 # %% ../nbs/23_gate.ipynb #9af02e19
@@ -62,11 +62,11 @@ def fidelity(
     target, # Image, what the oracle made
     restored, # Image of the same shape, what the oracle started from
     lq=None, # degraded input, adds `consistency`
-): # dict of Tensor B: psnr in dB (100 for the same image), structure, tone in ΔE, consistency in dB
+): # dict of Tensor B: psnr in dB (80 for the same image), structure, tone in ΔE, consistency in dB
     "How far a target has moved from its restoration and its input."
     if target.shape != restored.shape:
         raise UserError(f'target {tuple(target.shape)} and restoration {tuple(restored.shape)} differ in size')
-    res = dict(psnr=psnr(target, restored).clamp(max=100), structure=structure(target, restored),
+    res = dict(psnr=psnr(target, restored), structure=structure(target, restored),
                tone=tone(target, restored))
     return res if lq is None else {**res, 'consistency': consistency(target, lq)}
 
@@ -449,8 +449,8 @@ def gate_table(
     summaries:dict, # name of the data -> dict from `gate_summary`
 ): # Markdown text
     "Table 10 for our own data: generated, threshold, pass rate."
-    lines = ['| data | generated | score | threshold | pass rate |', '|---|--:|---|--:|--:|']
+    lines = [['data', 'generated', 'score', 'threshold', 'pass rate']]
     for name, s in summaries.items():
         alpha = 'none' if s['threshold'] is None else f'{s["threshold"]:.2f}'
-        lines.append(f'| {name} | {s["generated"]:,} | {s["score"]} | {alpha} | {s["pass_rate"]:.1%} |')
-    return '\n'.join(lines)
+        lines.append([name, f'{s["generated"]:,}', s['score'], alpha, f'{s["pass_rate"]:.1%}'])
+    return markdown_grid(lines, (1, 3, 4))

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'UserError', 'atomic_path', 'read_image', 'quantize', 'write_image', 'image_files', 'image_seed',
-           'write_json', 'read_jsonl', 'append_jsonl', 'show_images', 'pad_to_multiple', 'apply_tiled', 'cut_crops']
+           'write_json', 'markdown_grid', 'read_jsonl', 'append_jsonl', 'show_images', 'pad_to_multiple', 'apply_tiled',
+           'cut_crops']
 
 # %% ../nbs/00_images.ipynb #0c5a6e98
 import contextlib, hashlib, itertools, json, math, os, secrets
@@ -129,6 +130,16 @@ def write_json(
     text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as part: part.write_text(text + '\n', encoding='utf-8')
     return Path(path)
+
+# %% ../nbs/00_images.ipynb #e51c846d
+def markdown_grid(
+    lines,  # of cells, the head first
+    right=(),  # numbers of the columns that stand to the right
+) -> str:
+    "Lines of cells as a table in Markdown."
+    head, *rest = [[str(c) for c in line] for line in lines]
+    rule = ['--:' if k in right else '---' for k in range(len(head))]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in (head, rule, *rest))
 
 # %% ../nbs/00_images.ipynb #45c267b7
 def read_jsonl(

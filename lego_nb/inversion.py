@@ -9,6 +9,7 @@ __all__ = ['invert', 'reconstruction', 'markdown_table', 'reconstruction_table',
 from itertools import product
 from fastcore.foundation import L
 from .flow import evaluations, integrate
+from .images import markdown_grid
 from .metrics import psnr
 
 # %% ../nbs/21_inversion.ipynb #a7dffbf0
@@ -62,9 +63,8 @@ def markdown_table(
 ): # Markdown text; what is None stays empty
     "Some columns of `rows`, numbers to the right."
     def cell(v, spec): return '' if v is None else format(v, spec)
-    lines = [[(heads or {}).get(k, k) for k in columns], ['---:' if c else '---' for c in columns.values()]]
-    lines += [[cell(r[k], spec) for k,spec in columns.items()] for r in rows]
-    return '\n'.join(f'| {" | ".join(l)} |' for l in lines)
+    lines = [[(heads or {}).get(k, k) for k in columns], *[[cell(r[k], spec) for k,spec in columns.items()] for r in rows]]
+    return markdown_grid(lines, [i for i,spec in enumerate(columns.values()) if spec])
 
 def reconstruction_table(
     rows:list, # from `reconstruction`

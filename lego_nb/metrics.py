@@ -27,9 +27,9 @@ from .images import UserError, atomic_path, quantize
 def psnr(
     x,    # B×3×H×W in [0,1], or B×1×H×W
     ref,  # the truth, the same shape
-):        # B values in dB; infinite where the two are equal
-    "Peak signal-to-noise ratio over all channels."
-    return (-10*(x.double() - ref.double()).square().mean((1,2,3)).log10()).float()
+):        # B values in dB; 80 where the two are equal
+    "Peak signal-to-noise ratio over all channels, with pyiqa's 1e-8 in the mean square error."
+    return (-10*((x.double() - ref.double()).square().mean((1,2,3)) + 1e-8).log10()).float()
 
 # %% ../nbs/04_metrics.ipynb #03c1a420
 def window_mean(
@@ -54,13 +54,13 @@ def ssim(
     x,    # B×3×H×W in [0,1], or B×1×H×W; 11 pixels or more on each side
     ref,  # the truth, the same shape
 ):        # B values, 1 where the two are equal
-    "Structural similarity, the mean over channels. Raises `UserError` for images smaller than the window."
+    "Structural similarity, the mean over channels, none negative. Raises `UserError` for images smaller than the window."
     if min(x.shape[-2:]) < 11: raise UserError(f'ssim needs images of 11 pixels or more, not {tuple(x.shape[-2:])}')
     x,y = x.double(),ref.double()
     def mean(v): return window_mean(v, 1.5, 11)
     mx,my = mean(x),mean(y)
     vx,vy,vxy = mean(x*x) - mx*mx, mean(y*y) - my*my, mean(x*y) - mx*my
-    s = (2*mx*my + 1e-4)*(2*vxy + 9e-4) / ((mx*mx + my*my + 1e-4)*(vx + vy + 9e-4))
+    s = (2*mx*my + 1e-4)*(2*vxy + 9e-4).relu() / ((mx*mx + my*my + 1e-4)*(vx + vy + 9e-4))
     return s.mean((1,2,3)).float()
 
 # %% ../nbs/04_metrics.ipynb #20c6bce6
@@ -73,7 +73,7 @@ def y_channel(
 
 # %% ../nbs/04_metrics.ipynb #baffdca0
 def psnr_y(x, ref): return psnr(y_channel(x), y_channel(ref))
-def ssim_y(x, ref): return ssim(y_channel(x), y_channel(ref))
+def ssim_y(x, ref): return ssim(*(y_channel(v).mul(255).round()/255 for v in (x, ref)))
 
 # %% ../nbs/04_metrics.ipynb #5f42b1d9
 def mae(
@@ -220,10 +220,10 @@ class Metric:
 
 # %% ../nbs/04_metrics.ipynb #626e41fd
 BUILT_IN = {m.name: m for m in [
-    Metric('psnr', psnr, False, '0, ~50', True, 'peak signal-to-noise ratio in dB, RGB, 8 bits'),
-    Metric('ssim', ssim, False, '0, 1', True, 'structural similarity, RGB, Gaussian window of 11'),
-    Metric('psnr-y', psnr_y, False, '0, ~50', True, 'peak signal-to-noise ratio in dB, Y of BT.601, 16 to 235'),
-    Metric('ssim-y', ssim_y, False, '0, 1', True, 'structural similarity, Y of BT.601, 16 to 235, window of 11'),
+    Metric('psnr', psnr, False, '0, ~50', True, 'peak signal-to-noise ratio in dB, RGB, 8 bits, 1e-8 in the mean square error'),
+    Metric('ssim', ssim, False, '0, 1', True, 'structural similarity, RGB, Gaussian window of 11, not below 0'),
+    Metric('psnr-y', psnr_y, False, '0, ~50', True, 'peak signal-to-noise ratio in dB, Y of BT.601, 16 to 235, 1e-8 in the mean square error'),
+    Metric('ssim-y', ssim_y, False, '0, 1', True, 'structural similarity, Y of BT.601, 16 to 235, rounded, window of 11, not below 0'),
     Metric('mae', mae, True, '0, 1', True, 'mean absolute error, RGB'),
 ]}
 
@@ -296,7 +296,7 @@ def hub_answers(
     def ask():
         try: urlopen(constants.ENDPOINT, timeout=timeout).close()
         except HTTPError: pass  # an answer too
-        except OSError: return answer.set_result(False)
+        except Exception: return answer.set_result(False)  # no route, no HTTP, no address
         answer.set_result(True)
     # a thread, because no timeout stops a name server that is silent
     threading.Thread(target=ask, daemon=True).start()

@@ -35,6 +35,7 @@ def command(func):
     func.cli = cli
     return func
 
+# %% ../nbs/80_pipeline.ipynb #e88870e0
 def _spelled(parser, argv):
     "Options with - or _ as this parser spells them; fastcore 1 and 2 differ"
     known = {o.replace('-', '_'): o for action in parser._actions for o in action.option_strings}
@@ -43,6 +44,7 @@ def _spelled(parser, argv):
         return known.get(name.replace('-', '_'), name) + eq + value if a.startswith('--') else a
     return [spell(a) for a in argv]
 
+# %% ../nbs/80_pipeline.ipynb #235f3113
 def _complain(func, e, code):
     print(f'{func.__name__}: {e}', file=sys.stderr)
     return code
@@ -145,6 +147,7 @@ def lego_restore(
     "Stage 0: restore the unlabelled images of a run"
     return _steps(out, ['restore'], **kwargs)
 
+# %% ../nbs/80_pipeline.ipynb #cbcb0f36
 @command
 @delegates(lego_run, but=['stages'])
 def lego_refine(
@@ -154,6 +157,7 @@ def lego_refine(
     "Stages 1.1 and 1.2: invert the restorations and generate their pseudo-targets"
     return _steps(out, ['restore', 'refine'], **kwargs)
 
+# %% ../nbs/80_pipeline.ipynb #5cc2bdad
 def _steps(out, stages, preset=None, device=None, shard=None, **options):
     return run_stages(preset, out, options, stages, device, shard)
 
@@ -184,6 +188,7 @@ def lego_gate(
     "Stage 1.3: score the targets and keep the good ones"
     return run_stages(None, out, {}, ['gate'], device)
 
+# %% ../nbs/80_pipeline.ipynb #68aec561
 @command
 def lego_finetune(
     out:str=None,     # run folder (runs/pocket)
@@ -192,6 +197,7 @@ def lego_finetune(
     "Stage 2: fine-tune the restorer on in-distribution pairs and kept pseudo-pairs"
     return run_stages(None, out, {}, ['finetune'], device)
 
+# %% ../nbs/80_pipeline.ipynb #d529c816
 @command
 def lego_evaluate(
     out:str=None,       # run folder (runs/pocket); with --results the folder for scores and table (comparison)
@@ -204,6 +210,7 @@ def lego_evaluate(
     if results or metrics: return judge(out, metrics or 'psnr,ssim,niqe-pocket', results, reference, device)
     return run_stages(None, out, {}, ['evaluate'], device)
 
+# %% ../nbs/80_pipeline.ipynb #eaaafe04
 @command
 def lego_report(
     out:str=None,     # run folder (runs/pocket)

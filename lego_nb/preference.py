@@ -15,7 +15,7 @@ from collections import Counter
 from itertools import combinations, product
 from pathlib import Path
 from fastcore.basics import patch
-from .images import UserError, append_jsonl, atomic_path, image_files, image_seed, read_image, read_jsonl
+from .images import UserError, append_jsonl, atomic_path, image_files, image_seed, markdown_grid, read_image, read_jsonl
 
 # %% ../nbs/41_preference.ipynb #44f26986
 QUESTION = ('Click on the image that you think is of highest quality (fewer defects, distortions, artifacts, '
@@ -39,6 +39,7 @@ def _some(names): # the first few, for a message
     names = sorted(names)
     return ', '.join(names[:3]) + (f' and {len(names)-3} more' if len(names) > 3 else '')
 
+# %% ../nbs/41_preference.ipynb #d404b4c9
 def common_ids(
     files:dict, # method -> dict id -> Path
 ): # list of ids
@@ -48,6 +49,7 @@ def common_ids(
         if missing := ids - set(have): raise UserError(f'{name} has no image {_some(missing)}: other methods do')
     return sorted(ids)
 
+# %% ../nbs/41_preference.ipynb #fc6ac2bf
 def check_sizes(
     files:dict, # method -> dict id -> Path
     ids,
@@ -497,8 +499,7 @@ def preference_markdown(
         alpha = '' if r['alpha'] is None else f'{r["alpha"]:.2f}'
         return [f'{r["a"]} over {r["b"]}', *counts, f'{r["rate"]:.1%}', *intervals, alpha]
     head = 'comparison, raters, answers, wins, ties, losses, win rate, Wilson, over raters, over images, α'.split(', ')
-    lines = [head, ['---'] + ['--:']*(len(head)-1), *map(cells, rows)]
-    return '\n'.join(f'| {" | ".join(map(str, l))} |' for l in lines)
+    return markdown_grid([head, *map(cells, rows)], range(1, len(head)))
 
 # %% ../nbs/41_preference.ipynb #56cd6e06
 def preference_plot(

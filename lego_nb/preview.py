@@ -165,7 +165,7 @@ def lego_check(
     from lego_nb.metrics import psnr
     model = load_oracle(oracle, device, dtype)
     x = one_batch(list(photos.values()), model.multiple).to(model.device)
-    floor = psnr(model.decode(model.encode(x)).to(x), x).clamp(max=100).mean() # nothing lost is infinite
+    floor = psnr(model.decode(model.encode(x)).to(x), x).mean()
     print(head := f'{model}\n\n{len(x)} photographs of {x.shape[-2]}×{x.shape[-1]}, autoencoder alone: {floor:.1f} dB\n')
     rows = reconstruction(model, x, **plan, shift=shift)
     print(table := reconstruction_table(rows))
@@ -222,7 +222,7 @@ def preview(
             try: y, info = refine(oracle, x, s, ids=[i])
             except UserError as e: raise UserError(f'{i}, {name}: {e}') from None
             seconds = round(time.time() - began, 3)
-            judged = dict(psnr=psnr(quantize(y), x).clamp(max=100), score=score(y, metric), score_restored=before)
+            judged = dict(psnr=psnr(quantize(y), x), score=score(y, metric), score_restored=before)
             yield dict(image=i, setting=name, t0=s.t0, inject_steps=s.inject_steps, guidance=s.guidance,
                        control=is_control(s), evaluations=info['evaluations'], seconds=seconds,
                        **{k: _finite(v) for k, v in judged.items()}), y[0].cpu()

@@ -166,7 +166,7 @@ def refine(
     if large is not x: out = F.interpolate(out, x.shape[-2:], mode='bicubic', antialias=True).clamp(0, 1)
     floor,*made = out.split(3, 1)
     made = [fix_colour(o, x, s.colour) for o in made]
-    floor = psnr(floor, x).clamp(max=100) # nothing lost is infinite, which JSON cannot hold
+    floor = psnr(floor, x)
     return made if s.candidates else made[0], dict(evaluations=len(tiles)*passes(oracle, s), vae_psnr=floor)
 
 # %% ../nbs/25_refinement.ipynb #c6490e82

@@ -202,11 +202,14 @@ class Stage0(Driver):
         **kwargs, # of `Driver`
     ):
         super().__init__(files, out, **kwargs)
+        import torch
         on_gpu = any(p.is_cuda for p in getattr(restorer, 'parameters', tuple)())
+        last = not on_gpu and getattr(getattr(restorer, 'net', None), 'channels_last', False)
+        self.layout = torch.channels_last if last else torch.contiguous_format
         self.pixels = pixels or (2**40 if on_gpu else 2**15)
         store_attr('restorer,tile')
 
-    def work(self, ids, x): return self.restorer.restore(x, tile=self.tile)
+    def work(self, ids, x): return self.restorer.restore(x.contiguous(memory_format=self.layout), tile=self.tile)
     def most(self, size): return min(self.batch_size, max(1, self.pixels//max(1, size[0]*size[1])))
 
 # %% ../nbs/11_restoration.ipynb #9e9ac6ea

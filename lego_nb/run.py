@@ -77,11 +77,13 @@ def find_device(
     try: return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as e: raise UserError(f"--device {name}: {str(e).splitlines()[0]}") from None
 
+# %% ../nbs/72_run.ipynb #65dc8790
 @patch(as_prop=True)
 def device(self:Run):
     "The torch device of this run, or a `UserError` when this machine has none of that name"
     return find_device(self._device, os.environ.get('LOCAL_RANK', 0) if self.launched else None)
 
+# %% ../nbs/72_run.ipynb #bfc086fa
 @patch
 def open(self:Run):
     "Check the data and write `config.json`, the first time"
@@ -102,14 +104,17 @@ def open(self:Run):
 @patch(as_prop=True)
 def first(self:Run): return not (self.launched and self.shard[0])
 
+# %% ../nbs/72_run.ipynb #093506b9
 @patch
 def say(self:Run, text):
     if self.first: print(text, flush=True)
 
+# %% ../nbs/72_run.ipynb #504df4f4
 def bars():
     "Whether to show progress bars: tqdm's own switch"
     return os.environ.get('TQDM_DISABLE', '0') in ('', '0')
 
+# %% ../nbs/72_run.ipynb #e0c9cbef
 @patch
 def timed(self:Run, stage, began):
     "Record that `stage` took the seconds since `began`"
@@ -144,6 +149,7 @@ def data(self:Run):
     if not hasattr(self, '_data'): self._data = self._find_data()
     return self._data
 
+# %% ../nbs/72_run.ipynb #210a2a55
 @patch
 def _find_data(self:Run):
     s = self.settings
@@ -156,6 +162,7 @@ def _find_data(self:Run):
     if own['ood']: demo = {k: demo[k] for k in ('id_pairs', 'test_id')}  # the rest belongs to the other degradation
     return {f: own[f] or demo.get(f) for f in FOLDERS}
 
+# %% ../nbs/72_run.ipynb #69efe3ac
 @patch
 def _held_out(self:Run, own):
     from lego_nb.layouts import TABLE8, find_layout
@@ -170,6 +177,7 @@ def plan(self:Run, name):
     kind, plan = find_layout(self.data()[name]), TABLE8.get(self.settings['preset'], {}).get(ROLES[name])
     return kind, plan if plan and plan['layout'] == kind else None
 
+# %% ../nbs/72_run.ipynb #900bd043
 @patch
 def part(self:Run, name, uncut=False):
     "Id -> (degraded file or None, clean file or None) of a part of the data; `uncut`: the files that crops are cut from"
@@ -177,6 +185,7 @@ def part(self:Run, name, uncut=False):
     if (name, uncut) not in self._parts: self._parts[name, uncut] = self._read_part(name, uncut)
     return self._parts[name, uncut]
 
+# %% ../nbs/72_run.ipynb #cacb2887
 @patch
 def _read_part(self:Run, name, uncut):
     from lego_nb.layouts import read_layout, read_part
@@ -201,11 +210,13 @@ def _plain(self:Run, name, folder, role):
         if not plan or has_pairs(folder): raise
         raise UserError(f"{e} Or {plan['layout']} as it is unpacked: {expected_tree(plan['layout'], plan['split'], folder)}.") from None
 
+# %% ../nbs/72_run.ipynb #1a0360e3
 @patch
 def ood_files(self:Run):
     "The unlabelled images, id -> file, at most `first_n`"
     return {i: lq for i, (lq, _) in list(self.part('ood').items())[:self.settings['first_n']]}
 
+# %% ../nbs/72_run.ipynb #59b554df
 @patch
 def prompts(self:Run):
     "Id -> prompt of the images that have one of their own; `UserError` for an id that is no image's"
@@ -215,6 +226,7 @@ def prompts(self:Run):
     if not unknown: return res
     raise UserError(f"--prompts {self.settings['prompts']}: no image {', '.join(unknown[:3])}; ids look like {next(iter(ids))}")
 
+# %% ../nbs/72_run.ipynb #d348e8a7
 @patch
 def id_pairs(self:Run):
     "The in-distribution pairs of Stage 2"
@@ -269,12 +281,14 @@ def earlier(self:Run):
     res.root = self.root
     return res
 
+# %% ../nbs/72_run.ipynb #836fddab
 @patch
 def labeller(self:Run):
     "The restorer whose results the oracle refines: the one of the settings, later what the round before has adapted"
     before = self.earlier()
     return str(before/'checkpoints/adapted') if before else self.settings['restorer']
 
+# %% ../nbs/72_run.ipynb #88ed746e
 @patch
 def load(self:Run, restorer):
     "A restorer by name or path, on this run's device"
@@ -325,11 +339,13 @@ def refine_settings(self:Run):
     from lego_nb.refinement import RefineSettings
     return RefineSettings(**{f.name: self.settings[f.name] for f in fields(RefineSettings) if f.name in self.settings})
 
+# %% ../nbs/72_run.ipynb #85bee3a6
 @patch
 def missing(self:Run, kind, ids):
     "Those of `ids` that have no image in pseudo/`kind`"
     return [i for i in ids if not (self/f'pseudo/{kind}/{i}.png').exists()]
 
+# %% ../nbs/72_run.ipynb #748a83db
 @patch
 def refine_files(self:Run):
     "Restorations of this process's share, and those of them that get a control"
@@ -492,6 +508,7 @@ def train(self:Run, name, ood_pairs, **changes):
     if self.first: self.keep(model, name, state)
     self.meet()
 
+# %% ../nbs/72_run.ipynb #e3388545
 @patch
 def encoded(self:Run, model, pairs, name):
     "`pairs` as latents in checkpoints/latents/`name`, where the settings ask for them"
@@ -500,6 +517,7 @@ def encoded(self:Run, model, pairs, name):
     from lego_nb.latents import encoded
     return encoded(model, pairs, self/f'checkpoints/latents/{name}', s['latents'], s['crop'], seed=s['seed'], turn=self.turn)
 
+# %% ../nbs/72_run.ipynb #1be7736c
 @patch
 def keep(self:Run, model, name, state):
     "A trained model to checkpoints/`name`, whole; its training state goes"

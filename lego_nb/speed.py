@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from .attention import Tap
 from .generation import PROMPT
-from .images import UserError
+from .images import UserError, markdown_grid
 from .oracle import Oracle
 
 # %% ../nbs/24_speed.ipynb #8479ca10
@@ -280,13 +280,11 @@ def speed_table(
 )->str: # markdown
     "A benchmark's result as a table for readers, headed by the hardware."
     r = result if isinstance(result, dict) else json.loads(Path(result).read_text())
-    head = [f"**{r['title']}** on {r['hardware']}; {r['versions']}; {r['date']}. {r['note']}", '']
-    cols = 'what','s per image','speed-up','by best times','passes','remark'
-    lines = ['| ' + ' | '.join(cols) + ' |', '|---|---:|---:|---:|---:|---|']
+    head = f"**{r['title']}** on {r['hardware']}; {r['versions']}; {r['date']}. {r['note']}"
+    lines = [['what', 's per image', 'speed-up', 'by best times', 'passes', 'remark']]
     for o in r['rows']:
         spread = f"{o['ratio']:.2f} ({o['low']:.2f}–{o['high']:.2f})" if 'ratio' in o else ''
         seconds = f"{o['seconds']:.4g}" if 'seconds' in o else ''
         best = f"{o['best']:.2f}" if 'best' in o else ''
-        cells = o['what'],seconds,spread,best,o.get('passes', ''),o.get('remark', '')
-        lines.append('| ' + ' | '.join(map(str, cells)) + ' |')
-    return '\n'.join(head + lines)
+        lines.append([o['what'], seconds, spread, best, o.get('passes', ''), o.get('remark', '')])
+    return f'{head}\n\n{markdown_grid(lines, range(1, 5))}'

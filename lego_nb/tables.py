@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['ARMS', 'EVIDENCE', 'SDEDIT_T0', 'PRINTED', 'LDM', 'MIX', 'TABLES', 'NAMES', 'SPLITS', 'HELD', 'OWN',
            'non_local_means', 'oracle_settings', 'control_targets', 'gated', 'train_arm', 'run_seed', 'target_gains',
-           'mean_psnr', 'write_test', 'arm_table', 'arm_markdown', 'arm_figure', 'paper_table', 'number', 'models_of',
-           'arms_of', 'at_inference', 'measure_cost', 'costs', 'metric_of', 'metrics_of', 'measure', 'scores_of',
-           'crossed_ci', 'crossed_means', 'lead', 'ahead', 'paper_lead', 'verdict', 'judge_claims', 'judge_claim',
-           'pass_line', 'apart', 'row_name', 'title', 'table_cells', 'show_cell', 'layout', 'claim_lines', 'signed',
-           'grid', 'table_markdown', 'notes_of', 'claims_figure', 'seed_settings', 'save_text', 'pocket_table',
+           'mean_psnr', 'write_test', 'arm_table', 'signed', 'arm_markdown', 'arm_figure', 'paper_table', 'number',
+           'models_of', 'arms_of', 'at_inference', 'measure_cost', 'costs', 'metric_of', 'metrics_of', 'measure',
+           'scores_of', 'crossed_ci', 'crossed_means', 'lead', 'ahead', 'paper_lead', 'verdict', 'judge_claims',
+           'judge_claim', 'pass_line', 'apart', 'row_name', 'title', 'table_cells', 'show_cell', 'layout',
+           'claim_lines', 'table_markdown', 'notes_of', 'claims_figure', 'seed_settings', 'save_text', 'pocket_table',
            'paper_seed', 'table_ten', 'paper_run', 'lego_table', 'check_table']
 
 # %% ../nbs/81_tables.ipynb #ec49db01
 import csv, json, re, time
 from pathlib import Path
 from fastcore.meta import delegates
-from .images import UserError, atomic_path, image_files, read_jsonl, write_json
+from .images import UserError, atomic_path, image_files, markdown_grid, read_jsonl, write_json
 from .pipeline import command, lego_run
 from .run import Run, write_jsonl
 from .settings import PRESETS, check_inputs, resolve_settings
@@ -188,18 +188,23 @@ def arm_table(
     for r in table: r['share'] = r['ood']/full if full else None
     return table
 
+# %% ../nbs/81_tables.ipynb #234a9ac4
+def signed(v, d=2): # mean, low, high; decimals
+    "A difference with its interval"
+    return '{:+.{d}f} ({:+.{d}f} to {:+.{d}f})'.format(*v, d=d)
+
 # %% ../nbs/81_tables.ipynb #9d7d9c1d
 def arm_markdown(
     table, # from `arm_table`
 ):
     "The table as Markdown"
-    lines = ['| arm | OOD gain, dB (95 %) | seeds | photographs better | of supervised | ID change, dB (95 %) |', '|---|---|---|---|---|---|']
+    lines = [['arm', 'OOD gain, dB (95 %)', 'seeds', 'photographs better', 'of supervised', 'ID change, dB (95 %)']]
     for r in table:
         if r['model'] == 'unadapted': continue
+        ood, id = (signed([r[k] for k in (s, f'{s}_low', f'{s}_high')]) for s in ('ood', 'id'))
         seeds = ' '.join(f'{v:+.2f}' for v in r['ood_seeds'])
-        lines.append(f"| {r['model']} | {r['ood']:+.2f} ({r['ood_low']:+.2f} to {r['ood_high']:+.2f}) | {seeds} | {r['ood_better']} of {r['photographs']} "
-                     f"| {r['share']:.0%} | {r['id']:+.2f} ({r['id_low']:+.2f} to {r['id_high']:+.2f}) |")
-    return '\n'.join(lines)
+        lines.append([r['model'], ood, seeds, f"{r['ood_better']} of {r['photographs']}", f"{r['share']:.0%}", id])
+    return markdown_grid(lines)
 
 # %% ../nbs/81_tables.ipynb #88856fbe
 def arm_figure(
@@ -414,6 +419,7 @@ def _sign(metric):
     with open(PRINTED, newline='', encoding='utf-8') as f: columns = {r['column'] for r in csv.DictReader(f)}
     return -1 if metric in {'gmsd', *(metric_of(c, p) for c in columns if c[-1] == '↓' for p in PRESETS)} else 1
 
+# %% ../nbs/81_tables.ipynb #c55dd325
 def lead(
     rows, # long-form
     a,    # model
@@ -425,6 +431,7 @@ def lead(
     x, y = (scores_of(rows, m, metric, split) for m in (a, b))
     return {k: _sign(metric)*(x[k] - y[k]) for k in x if k in y}
 
+# %% ../nbs/81_tables.ipynb #a6eccc52
 def ahead(rows, a, b, metric, split='ood'):
     "By how much model a is better than b: mean, low, high, and the mean of each seed"
     found = lead(rows, a, b, metric, split)
@@ -472,6 +479,7 @@ def judge_claims(
                 res.append(judge_claim(rows, *claim.split(' > '), m, split, (name, part), printed.get(m)))
     return [r for r in res if r]
 
+# %% ../nbs/81_tables.ipynb #c5c3c4b1
 def judge_claim(rows, a, b, metric, split, table=None, column=None):
     "One claim, turned as the paper has it; None where there is nothing to compare"
     by = column and paper_lead(*table, a, b, column)
@@ -590,26 +598,18 @@ def claim_lines(
 
 HELD = dict(yes='yes', no='**no**', open='**open**')
 
-def signed(v, d=2): # mean, low, high; decimals
-    "A difference with its interval"
-    return '{:+.{d}f} ({:+.{d}f} to {:+.{d}f})'.format(*v, d=d)
-
 # %% ../nbs/81_tables.ipynb #b5b6e309
-def grid(lines): # the head first; of texts
-    "Lines of cells as Markdown"
-    return '\n'.join(f"| {' | '.join(l)} |" for l in [lines[0], ['---']*len(lines[0]), *lines[1:]])
-
 def table_markdown(
     result, # of a table
 ):
     "The table, its claims and its notes as Markdown"
     seeds, n = len(result['seeds']), result['photographs']
     size = f"{seeds} seed{'s'*(seeds > 1)}" + f", {n} test photograph{'s'*(n > 1)}"*(n > 0)
-    parts = [f"**Table {result['table']}**, preset {result['preset']}: {size}", grid(layout(result))]
+    parts = [f"**Table {result['table']}**, preset {result['preset']}: {size}", markdown_grid(layout(result))]
     if result['claims']:
         k = [c['held'] for c in result['claims']]
         count = f"{k.count('yes')} of {len(k)} held, {k.count('no')} did not, {k.count('open')} open"
-        parts += [f'Claims of the paper: {count}.', grid(claim_lines(result))]
+        parts += [f'Claims of the paper: {count}.', markdown_grid(claim_lines(result))]
     return '\n\n'.join([*parts, *result['notes']])
 
 # %% ../nbs/81_tables.ipynb #682f2f98

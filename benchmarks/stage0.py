@@ -16,6 +16,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # threads that spin while t
 
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 from fastcore.basics import store_attr
 
 from lego_nb.datasets import photographs
@@ -24,7 +25,7 @@ from lego_nb.images import image_files, read_image, write_image, write_json
 from lego_nb.metrics import psnr
 from lego_nb.restoration import batches, image_size, restore_folder
 from lego_nb.restorers import load_restorer
-from lego_nb.speed import interleave, speed_table, speedups
+from lego_nb.speed import interleave, matmul_rate, speed_table, speedups
 from stage1 import processor, say
 
 BASE = 'image by image'
@@ -95,6 +96,13 @@ class Arms:
             with torch.inference_mode() if inference else nullcontext(): way(r, self.files, out, **kwargs)
         self.arms[name] = run
 
+    def floor(self):
+        "Seconds that one image's arithmetic takes at the rate of large products, in float32 as the loop's"
+        y = read_image(next(iter(self.files.values())))[None]
+        with FlopCounterMode(display=False) as counter: self.restorer.restore(y)
+        torch.set_num_threads(self.cores)
+        return counter.get_total_flops()/matmul_rate(DEVICE, torch.float32, (2048,))
+
     def near(self, name):
         "How far the images of an arm are from the loop's, dB; 80: equal"
         folders = [self.tmp/'out'/str(list(self.arms).index(o)) for o in (name, BASE)]
@@ -133,9 +141,9 @@ def measured(args, net, size, tmp, pool):
     a = Arms(net, noisy_files(tmp/f'{size}', n, height, width), tmp, pool)
     fill(a, args.few)
     say(f'{net} {size}: {n} images, {len(a.arms)} lines')
-    seconds = interleave(a.arms, args.rounds, 1)
+    seconds, floor = interleave(a.arms, args.rounds, 1), a.floor()
     def remark(k):
-        if k == BASE: return f'{n} images'
+        if k == BASE: return f'{n} images; arithmetic alone {1000*floor:.1f} ms'
         near = a.near(k)
         assert near > 30, (k, near)
         return f'{near:.0f} dB from the loop' if near < 79 else 'the same images'

@@ -67,7 +67,7 @@ class Comparison:
         metrics=METRICS, # names, see `lego_nb.metrics.metric`; and 'fid', 'kid'
         out='comparison',# folder for scores.csv, comparison.json, table.md
         device='cpu',
-        batch_size=16,   # images of one size that are scored together
+        batch_size=16,   # most images of one size that are scored together
         split='test',    # for the rows
         features=None,   # `Features` for FID and KID; None: Inception
         cache=None,      # folder for kept features; None: out/features
@@ -220,7 +220,9 @@ def run(self:Comparison):
         try: return read_image((self.files[key[0]] if key[0] else self.ref)[key[1]])
         except UserError as e: return str(e)
     first = self.ref or {i: self.files[names[-1]][i] for i,names in work.items()}
-    groups = batches(sorted(work), self.batch_size, lambda i: image_size(first[i]))
+    def most(size): # on a CPU what outgrows its caches takes up to four times as long
+        return self.batch_size if torch.device(self.device).type != 'cpu' else max(1, min(self.batch_size, 2**18//max(1, size[0]*size[1])))
+    groups = batches(sorted(work), most, lambda i: image_size(first[i]))
     try:
         for keys,images in ahead(read, [[(k, i) for i in ids for k in work[i]] for ids in groups], self.workers):
             self.take(list(dict.fromkeys(i for _,i in keys)), dict(zip(keys, images)))

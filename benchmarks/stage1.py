@@ -124,7 +124,7 @@ def pocket_settings():
     return RefineSettings(**{f.name: s[f.name] for f in fields(RefineSettings) if f.name in s}), s['refine_batch']
 
 def same(folder, base, files):
-    "How near the images of two arms are, dB; 100: equal"
+    "How near the images of two arms are, dB; 80: equal"
     x,y = (torch.stack([read_image(o/f'{i}.png') for i in files]) for o in (folder, base))
     return psnr(x, y).mean().item()
 

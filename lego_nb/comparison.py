@@ -14,9 +14,9 @@ from os.path import commonprefix
 from pathlib import Path
 from .images import UserError, atomic_path, image_files, markdown_grid, quantize, read_image, write_json
 from .datasets import photograph_of
-from .metrics import BUILT_IN, NO_WEIGHTS, Missing, available, online
+from .metrics import BUILT_IN, NO_WEIGHTS, Missing, available, online, pyiqa_configs
 from .preference import named_folders
-from .restoration import ahead, batches, cause, image_size
+from .restoration import ahead, at_once, batches, cause, image_size
 from .evaluation import bootstrap_ci, caption, gains, paired_test, read_scores, write_scores
 from .report import BLUE, GREY, detail_box, pick
 from .distances import features_key, inception, load_features, save_features, set_distances
@@ -84,7 +84,8 @@ class Comparison:
 def load(self:Comparison):
     "Make the metrics; `missing`: dict name -> why it cannot be measured."
     bare = {m: m.removeprefix('pyiqa:').partition(':border')[0] for m in self.metrics if isinstance(m, str)}
-    theirs = [m for m, name in bare.items() if name not in (*BUILT_IN, 'niqe-pocket', *NO_WEIGHTS)]
+    weighty = {*pyiqa_configs(), *DISTANCES} - {*BUILT_IN, *NO_WEIGHTS}
+    theirs = [m for m, name in bare.items() if name in weighty]
     if theirs and not online(): self.say(f"no network: of {', '.join(theirs)} what has no weights here is skipped")
     self.have,self.missing = available([m for m in self.metrics if m not in DISTANCES], self.device)
     self.metrics = [getattr(m, 'name', m) for m in self.metrics]
@@ -220,9 +221,8 @@ def run(self:Comparison):
         try: return read_image((self.files[key[0]] if key[0] else self.ref)[key[1]])
         except UserError as e: return str(e)
     first = self.ref or {i: self.files[names[-1]][i] for i,names in work.items()}
-    def most(size): # on a CPU what outgrows its caches takes up to four times as long
-        return self.batch_size if torch.device(self.device).type != 'cpu' else max(1, min(self.batch_size, 2**18//max(1, size[0]*size[1])))
-    groups = batches(sorted(work), most, lambda i: image_size(first[i]))
+    pixels = 2**18 if torch.device(self.device).type == 'cpu' else 2**40 # what outgrows a CPU's caches takes up to four times as long
+    groups = batches(sorted(work), lambda size: at_once(size, self.batch_size, pixels), lambda i: image_size(first[i]))
     try:
         for keys,images in ahead(read, [[(k, i) for i in ids for k in work[i]] for ids in groups], self.workers):
             self.take(list(dict.fromkeys(i for _,i in keys)), dict(zip(keys, images)))

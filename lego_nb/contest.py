@@ -277,8 +277,8 @@ def train_all(
         run.say(f'  {run.out.parent.name} {name}')
         with clocked(run, name): train()
     made = {k: str(run/f'checkpoints/{k}') for k in ('adapted', *more)}
-    after = {'baryir+old': 'id-only', 'baryir+lego': 'adapted'}
-    return {'unadapted': run.settings['restorer'], **made, **{k: str(lego_on(run, 'baryir')/f'checkpoints/{v}') for k, v in after.items()}}
+    after = lego_on(run, 'baryir')/'checkpoints'
+    return {'unadapted': run.settings['restorer'], **made, 'baryir+old': str(after/'id-only'), 'baryir+lego': str(after/'adapted')}
 
 # %% ../nbs/86_contest.ipynb #35c2440d
 def fit_dot(

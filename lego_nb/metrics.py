@@ -50,8 +50,11 @@ def window_mean(
     return v
 
 # %% ../nbs/04_metrics.ipynb #13f130a3
-def ssim_map(x, y): # B×C×H×W, double precision
-    "Equation 13 in every window inside the images."
+def ssim_map(
+    x,  # B×C×H×W in [0,1], double precision
+    y,  # the same shape
+):      # B×C×(H-10)×(W-10)
+    "Equation 13 in every window inside the images, its second factor not below zero."
     def mean(v): return window_mean(v, 1.5, 11)
     mx,my = mean(x),mean(y)
     vx,vy,vxy = mean(x*x) - mx*mx, mean(y*y) - my*my, mean(x*y) - mx*my

@@ -415,9 +415,11 @@ def crossed_means(
 
 # %% ../nbs/81_tables.ipynb #b13d8ca7
 def _sign(metric):
-    "1 where larger is better, -1 where smaller is"
+    "1 where larger is better, -1 where smaller is, after the paper's arrows and pyiqa"
+    from lego_nb.metrics import pyiqa_configs
     with open(PRINTED, newline='', encoding='utf-8') as f: columns = {r['column'] for r in csv.DictReader(f)}
-    return -1 if metric in {'gmsd', *(metric_of(c, p) for c in columns if c[-1] == '↓' for p in PRESETS)} else 1
+    smaller = {metric_of(c, p) for c in columns if c[-1] == '↓' for p in PRESETS}
+    return -1 if metric in smaller or pyiqa_configs().get(metric, {}).get('lower_better') else 1
 
 # %% ../nbs/81_tables.ipynb #c55dd325
 def lead(

@@ -124,8 +124,9 @@ def fill(a, few):
     a.add('restore_folder, one image a batch', ours, batch_size=1)
     a.add('restore_folder, one reader and one writer', ours, readers=1, writers=1)
     a.add('batches of 8 in turn, no threads', in_turn, batch_size=8)
-    a.add('restore_folder, channels_last', ours, channels_last=True)
-    a.add("restore_folder, PyTorch's own layout", ours, channels_last=False)
+    if not GPU:  # on a GPU Stage 0 always hands over PyTorch's own layout
+        a.add('restore_folder, channels_last', ours, channels_last=True)
+        a.add("restore_folder, PyTorch's own layout", ours, channels_last=False)
     a.add('image by image, channels_last', in_turn, layout=torch.channels_last)
     a.add('image by image, inference_mode', in_turn, inference=True)
     if GPU: return a.add('restore_folder, batches of 32', ours, batch_size=32)

@@ -6,6 +6,7 @@ With a GPU: the 1.3-billion-parameter restorer at random weights, 512x512, bf16.
 README.md beside this file tells what is compared with what.
 """
 import argparse, os, sys, tempfile, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
@@ -23,7 +24,7 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import compute_density_for_timestep_sampling, compute_loss_weighting_for_sd3
 from torch.utils.flop_counter import FlopCounterMode
 
-from lego_nb.datasets import Pairs, photographs
+from lego_nb.datasets import Degraded, Pairs, photographs
 from lego_nb.degradations import degrade
 from lego_nb.finetune import Adaptation, FinetuneSettings
 from lego_nb.images import write_image, write_json
@@ -51,13 +52,13 @@ def model(full):
     randomize(net.transformer)
     return net
 
-def pictures(folder, size, n):
+def pictures(folder, height, width, n):
     "n pairs of photograph crops in files, enlarged where they must be"
     photos, pairs = photographs(), []
     for i, (name, x) in zip(range(n), list(photos.items())*n):
-        scale = max(1., *(size/side for side in x.shape[-2:]))
+        scale = max(1., height/x.shape[-2], width/x.shape[-1])
         x = F.interpolate(x[None], size=[round(o*scale + .5) for o in x.shape[-2:]], mode='bicubic').clamp(0, 1)
-        x = x[..., :size, :size]
+        x = x[..., :height, :width]
         y = degrade(x, 'pocket-strong', [f'{name}-{i}'])
         pairs.append((f'{name}-{i}', *(write_image(o, folder/f'{k}/{i}.png') for k, o in dict(lq=y, gt=x).items())))
     return Pairs(pairs)
@@ -137,13 +138,24 @@ def peak(f):
     return torch.cuda.max_memory_allocated()/1e9
 
 def wait(run, pairs, steps):
-    "Seconds a step waits for its batch, and seconds a step, while training"
+    "Seconds a step waits for its batch, and seconds a step, while training, with threads that read as training has them"
     run.pairs, run.settings.iterations = [pairs, None], steps + 1
-    for k, batch in enumerate(run.batches(0)):
-        run.update(batch)
-        if k == 0: run.waited, run.began = 0., time.perf_counter()
-    run.flush()
+    with ThreadPoolExecutor(run.settings.workers) as pool:
+        run.pool = pool if GPU else None
+        for k, batch in enumerate(run.batches(0)):
+            run.update(batch)
+            if k == 0: run.waited, run.began = 0., time.perf_counter()
+        run.flush()
+        run.pool = None
     return run.waited/steps, (time.perf_counter() - run.began)/steps
+
+def waiting(args, tmp, full, cached):
+    "Name -> data of the wait: files larger than the crop, decoded anew each time; clean ones degraded in the batch; latents"
+    height, width = (720, 1280) if full else (2*args.size,)*2
+    files = pictures(tmp/'files', max(height, args.size), max(width, args.size), args.files).items
+    same = dict(crop=args.size, augment=True, cache_mb=0)
+    clean = Degraded({i: gt for i, _, gt in files}, 'weak', **same)
+    return {'image files': Pairs(files, **same), 'clean files, degraded in the batch': clean, 'latents': cached}
 
 def half_vae(restorer, f):
     "`f` with the autoencoder in bfloat16"
@@ -178,7 +190,7 @@ def repeated(f, n):
 def measure(args, tmp, full):
     "The result of all parts"
     restorer, s = model(full), settings(args, full)
-    pairs = pictures(tmp, args.size, 2*args.batch)
+    pairs = pictures(tmp, args.size, args.size, 2*args.batch)
     dtype = torch.bfloat16 if full else torch.float32
     cached = cache_latents(restorer, pairs, tmp/'latents', batch_size=4, dtype=str(dtype)[6:], progress=False)
     run, peer = Adaptation(restorer, cached, None, s, tmp/'run'), Peer(model(full), s)
@@ -199,7 +211,8 @@ def measure(args, tmp, full):
             if GPU: remark += f'; peak {peak(arms[name]):.0f} GB with the optimizers of both'
             rows.append(dict(what=f'step: {name}', **o | dict(seconds=o['seconds']/args.batch), remark=remark))
     if 'wait' in args.parts:
-        for name, data in dict(images=pairs, latents=cached).items():
+        for name, data in waiting(args, tmp, full, cached).items():
+            say(f'wait for {name}')
             waited, took = wait(run, data, 5*args.rounds)
             remark = f'{100*waited/took:.1f} % of the step'
             rows.append(dict(what=f'wait for {name}', seconds=waited/args.batch, remark=remark))
@@ -227,11 +240,13 @@ def main():
     p.add_argument('--batch', type=int, help='pairs in a step; default 32 on a GPU, 8 without')
     p.add_argument('--rounds', type=int, default=10, help='times that everything is measured')
     p.add_argument('--steps', type=int, help='steps of a measurement; default 1 on a GPU, 10 without')
+    p.add_argument('--files', type=int, help='pairs of files for the wait; default 256 on a GPU, 64 without')
     p.add_argument('--note', default='', help='what else the machine did, for the record')
     p.add_argument('--out', type=Path, help='JSON to write; the table goes beside it as .md')
     args = p.parse_args()
     args.size, args.batch = args.size or (512 if GPU else 64), args.batch or (32 if GPU else 8)
     args.steps, args.parts = args.steps or (1 if GPU else 10), args.parts.split(',')
+    args.files = args.files or (256 if GPU else 64)
     if not GPU: say('no GPU: the tiny restorer is measured, which says nothing about the 1.3b')
     with tempfile.TemporaryDirectory() as tmp: rows, more, restorer = measure(args, Path(tmp), GPU)
     hardware = torch.cuda.get_device_name() if GPU else processor()

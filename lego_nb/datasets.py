@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['PHOTOGRAPHS', 'DEMO_SPLIT', 'DEMO_MOST', 'LQ_NAMES', 'GT_NAMES', 'GREY', 'DEMO_FOLDERS', 'photographs',
-           'photograph_of', 'has_pairs', 'paired_files', 'unpaired_files', 'image_header', 'check_pairs',
-           'check_disjoint', 'Pairs', 'lower', 'Degraded', 'centre_crop', 'demo_images', 'same_settings', 'write_demo']
+           'photograph_of', 'has_pairs', 'first_names', 'paired_files', 'unpaired_files', 'image_header', 'check_crop',
+           'check_pairs', 'check_disjoint', 'Pairs', 'lower', 'Degraded', 'centre_crop', 'demo_images', 'same_settings',
+           'write_demo']
 
 # %% ../nbs/03_datasets.ipynb #5e58591c
-import hashlib, importlib.util, json, re
+import hashlib, importlib.util, json, math, re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import patch, store_attr
 from .degradations import degrade
-from .images import UserError, cut_crops, image_files, image_seed
+from .images import SUFFIXES, UserError, cut_crops, image_files, image_seed
 from .images import quantize, read_image, write_image, write_json
 
 # %% ../nbs/03_datasets.ipynb #2a757e93
@@ -78,6 +79,17 @@ def _files(folder, role):
     try: return image_files(folder)
     except UserError as e: raise UserError(f'{role}: {e}') from None
 
+# %% ../nbs/03_datasets.ipynb #21a9fdf0
+def first_names(
+    folder,
+    n=3,  # how many
+) -> str:  # relative names; 'no files' of an empty or missing folder
+    "The first images in a folder and below; without any, the first files, or else the first subfolders."
+    names = {o: o.relative_to(folder).as_posix() for o in sorted(Path(folder).rglob('*'))}
+    seen = [o for o in names if not any(s.startswith('.') for s in o.relative_to(folder).parts)]
+    kinds = [o for o in seen if o.suffix.lower() in SUFFIXES and o.is_file()], [o for o in seen if o.is_file()], seen
+    return ', '.join(names[o] for o in next(filter(None, kinds), [])[:n]) or 'no files'
+
 # %% ../nbs/03_datasets.ipynb #24417da0
 def paired_files(
     folder,  # holds lq/ and gt/, or two of the other names
@@ -88,7 +100,7 @@ def paired_files(
     tree = f'{role}: expected {folder}/lq/NAME.png with {folder}/gt/NAME.png'
     if not (lq and gt):
         raise UserError(f'{tree} (or {"|".join(LQ_NAMES[1:])} with {"|".join(GT_NAMES[1:])}); '
-                        f'no {"gt" if lq else "lq"} folder there.')
+                        f'no {"gt" if lq else "lq"} folder there; there are {first_names(folder)}.')
     x, y = _files(lq, role), _files(gt, role)
     alone = [f'{lq.name}/{i}' for i in x if i not in y] + [f'{gt.name}/{i}' for i in y if i not in x]
     if alone: raise UserError(f'{tree}; {len(alone)} without a partner: {", ".join(alone[:3])}.')
@@ -130,18 +142,47 @@ def _misfit(id, lq, gt, scale):
     if (W, H) != (w*scale, h*scale): return f'{id}: lq {w}×{h}, gt {W}×{H}'
     if grey != other: return f'{id}: {"lq" if grey else "gt"} is grey, {"gt" if grey else "lq"} has colour'
 
+# %% ../nbs/03_datasets.ipynb #72f94c6e
+def _size(path): return image_header(path)[:2]
+
+def _side(path):
+    "`_size`, endless where there is no image to be read."
+    try: return _size(path)
+    except UserError: return math.inf, math.inf
+
+# %% ../nbs/03_datasets.ipynb #b2a814a6
+def check_crop(
+    files,  # Paths of images
+    crop,  # side of the training's crops, pixels of the degraded image; None: nothing to check
+    scale=1,  # of clean images that will be degraded to a `scale`-th of their size
+    lenient=False,  # pass over images that cannot be read
+):
+    "Read all headers. `UserError` names the first three images that are too small, and the crop that fits all."
+    if not crop: return
+    with ThreadPoolExecutor(8) as pool: sizes = [*pool.map(_side if lenient else _size, files)]
+    small = [(f'{f} has {w}×{h}', min(w, h)//scale) for f, (w, h) in zip(files, sizes) if min(w, h) < crop*scale]
+    if not small: return
+    most, need = min(side for _, side in small), f'{scale} times the crop of {crop}' if scale > 1 else f'the crop of {crop}'
+    cure = f'take --crop {most} or less, or leave them out' if most else 'leave them out'
+    raise UserError(f'{len(small)} of {len(files)} images are smaller than {need}: {"; ".join(o for o, _ in small[:3])}: {cure}.')
+
 # %% ../nbs/03_datasets.ipynb #bbf0327c
 def check_pairs(
-    pairs,  # id -> (lq Path, gt Path), as `paired_files` gives it, or `Pairs` of files
+    pairs,  # id -> (lq Path, gt Path), as `paired_files` gives it, or `Pairs` or `Degraded` of files
     scale=1,  # of the restorer: gt must be this many times larger than lq
+    crop=None,  # side of the training's crops, pixels of lq
 ) -> int:  # pairs looked at: those with a file on both sides
-    "Read all headers. `UserError` names the first three pairs that differ in size, scale or colour."
+    "Read all headers. `UserError` names the first three pairs of other sizes, scale or colour, or with no room for `crop`."
     rows = [(id, *p) for id, p in pairs.items()] if isinstance(pairs, dict) else pairs.items
-    rows = [r for r in rows if len(r) == 3 and all(isinstance(o, (str, Path)) for o in r[1:])]
+    is_file = lambda o: isinstance(o, (str, Path))
+    clean = [r[-1] for r in rows if is_file(r[-1]) and (len(r) == 2 or r[1] is None)]
+    rows = [r for r in rows if len(r) == 3 and all(map(is_file, r[1:]))]
     with ThreadPoolExecutor(8) as pool: faults = [*filter(None, pool.map(lambda r: _misfit(*r, scale), rows))]
-    if not faults: return len(rows)
-    raise UserError(f'{len(faults)} of {len(rows)} pairs do not fit a restorer of scale {scale}: '
-                    f'{"; ".join(faults[:3])}.')
+    if faults: raise UserError(f'{len(faults)} of {len(rows)} pairs do not fit a restorer of scale {scale}: '
+                               f'{"; ".join(faults[:3])}.')
+    check_crop([lq for _, lq, _ in rows], crop)
+    check_crop(clean, crop, scale)
+    return len(rows)
 
 # %% ../nbs/03_datasets.ipynb #4c9bf5c6
 def _pixels(path):
@@ -152,7 +193,6 @@ def _pixels(path):
 # %% ../nbs/03_datasets.ipynb #8f3ec593
 def _bytes(path): return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest()
 def _length(path): return Path(path).stat().st_size
-def _size(path): return image_header(path)[:2]
 
 # %% ../nbs/03_datasets.ipynb #17507a77
 def _shared(files, key):

@@ -10,7 +10,7 @@ import csv, json, time
 from pathlib import Path
 from fastcore.basics import store_attr, patch
 from .images import UserError, append_jsonl, read_image, read_jsonl
-from .restoration import Driver
+from .restoration import STOPS, Driver, cause, reason
 
 # %% ../nbs/27_driver.ipynb #c8c38684
 class Refiner(Driver):
@@ -27,16 +27,16 @@ class Refiner(Driver):
         records=None, # jsonl file that gets a line for each target
         **kwargs, # of `Driver`
     ):
-        from lego_nb.gate import GateSettings
+        from lego_nb.gate import GateSettings, scorer
         from lego_nb.refinement import RefineSettings, check_refine
         super().__init__(files, out, **kwargs)
         store_attr('oracle,records,lq')
         s = self.settings = settings or RefineSettings()
-        check_refine(s, oracle.multiple)
+        check_refine(s, oracle)
         self.prompts = {i: p for i, p in (prompts or {}).items() if i in files}
         self.gate = gate or (GateSettings() if s.candidates else None)
-        texts = dict.fromkeys([s.null_prompt, s.prompt, *self.prompts.values()])
-        oracle.embed(list(texts)) # every text once, before the first image
+        if self.gate: scorer(self.gate, str(oracle.device)) # loads its metrics
+        oracle.learn([s.null_prompt, s.prompt, *self.prompts.values()])
 
 # %% ../nbs/27_driver.ipynb #d54f9915
 @patch
@@ -52,13 +52,20 @@ def work(self:Refiner, ids, x):
     return [([c[k] for c in y], row, dict(id=i, vae_psnr=round(float(info['vae_psnr'][k]), 2), **facts))
             for k, (i, row) in enumerate(zip(ids, rows))]
 
+# %% ../nbs/27_driver.ipynb #3b4cc068
 @patch
 def score(self:Refiner, ids, targets, restored):
-    "What the gate asks about a batch of targets: dict(scores, scorer) of each"
+    "What the gate asks about a batch of targets: dict(scores, scorer) of each, and `unscored`, the reason, where there are no scores"
     import torch
-    from lego_nb.gate import score_batch
-    lq = torch.stack([read_image(self.lq[i]) for i in ids]) if self.lq else None
-    return score_batch(targets, restored, lq, self.gate)
+    from lego_nb.gate import score_batch, unscored
+    try:
+        lq = torch.stack([read_image(self.lq[i]) for i in ids]) if self.lq else None
+        return score_batch(targets, restored, lq, self.gate)
+    except Exception as e:
+        if cause(e) in STOPS: raise
+        why = reason(e)
+    if len(ids) > 1: return [self.score([i], targets[k:k+1], restored[k:k+1])[0] for k, i in enumerate(ids)]
+    return [dict(unscored(self.gate, str(targets.device), bool(self.lq)), unscored=why)]
 
 # %% ../nbs/27_driver.ipynb #fbe35450
 @patch
@@ -71,6 +78,8 @@ def finish(self:Refiner, id, result):
         scores = [dict(score=r['scores'][by], psnr=r['scores']['psnr']) for r in rows]
         facts['candidates'] = [dict(guidance=w, **o) for w, o in zip(self.settings.candidates, scores)]
         facts['guidance'] = self.settings.candidates[k]
+    if rows and rows[k]['scores'][self.gate.metric] is None:
+        self.say(f"  {id}: its target has no score by {self.gate.metric}" + (f": {rows[k]['unscored']}" if 'unscored' in rows[k] else ''))
     if id in self.prompts: facts['prompt'] = self.prompts[id]
     if self.records: append_jsonl({**facts, **(rows[k] if rows else {})}, self.records)
     return made[k].cpu()

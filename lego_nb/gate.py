@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['WEIGHTS', 'MODES', 'CHECKS', 'GATES', 'READS', 'COLOURS', 'gradients', 'structure', 'tone', 'consistency', 'fidelity',
-           'has_weights', 'perceptual_metrics', 'read_limits', 'GateSettings', 'gate_metric', 'lower_is_better',
-           'default_gate', 'seen', 'squares', 'whole', 'scorer', 'score_batch', 'score_rows', 'judged', 'bar',
-           'faithful', 'nothing_passes', 'decide', 'best_of', 'score_histogram', 'gate_summary', 'gate_table']
+           'has_weights', 'perceptual_metrics', 'read_limits', 'GateSettings', 'where_it_can', 'gate_metric',
+           'lower_is_better', 'default_gate', 'seen', 'squares', 'whole', 'scorer', 'score_batch', 'unscored',
+           'score_rows', 'judged', 'bar', 'faithful', 'nothing_passes', 'decide', 'best_of', 'score_histogram',
+           'gate_summary', 'gate_table']
 
 # %% ../nbs/23_gate.ipynb #98e2abb1
 import functools, hashlib, json
@@ -16,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from .images import UserError, markdown_grid, quantize, read_image
 from .metrics import POCKET_NIQE, load_niqe, metric, niqe_metric, psnr, pyiqa_configs, score, shut_network
+from .restoration import cause
 
 # %% ../nbs/23_gate.ipynb #9af02e19
 def gradients(
@@ -146,6 +148,18 @@ class GateSettings:
 GATES = {'niqe-pocket': GateSettings(), 'nima': GateSettings('nima', 'threshold', 4.2, None, perceptual='auto'),
          'none': GateSettings(mode='none', min_fidelity=None)}
 
+# %% ../nbs/23_gate.ipynb #1228d284
+def where_it_can(
+    fn, # scores of a batch, as in a `Metric`
+): # the same for any batch
+    "NaN for an image that a metric cannot take"
+    def lenient(x):
+        try: return fn(x)
+        except UserError as e:
+            if cause(e) != 'other': raise
+        return torch.cat([lenient(o) for o in x.split(1)]) if len(x) > 1 else torch.full((1,), torch.nan)
+    return lenient
+
 # %% ../nbs/23_gate.ipynb #9b6b8eca
 def gate_metric(
     name, # niqe-pocket, a no-reference metric of pyiqa, or niqe:FILE with statistics of one's own
@@ -154,10 +168,10 @@ def gate_metric(
     "A scorer by name. `UserError`: unknown, without weights, or in need of a truth."
     if name.startswith('niqe:'):
         stats = load_niqe(name[5:])
-        return niqe_metric(name[5:], name, int(stats.get('block', 32)))
-    by = metric(name, device)
+        by = niqe_metric(name[5:], name, int(stats.get('block', 32)))
+    else: by = metric(name, device)
     if by.needs_ref: raise UserError(f'{name} needs a truth and the gate has none: take niqe-pocket or nima')
-    return by
+    return replace(by, fn=where_it_can(by.fn))
 
 # %% ../nbs/23_gate.ipynb #239f04dc
 @functools.lru_cache
@@ -261,6 +275,18 @@ def score_batch(
     a, b = (score(v, whole(by) if s.whole_image else by) for v in (x, r))
     columns = {s.metric: a, f'{s.metric}_restored': b, **f}
     return [dict(scores={k: _number(v[i]) for k, v in columns.items()}, scorer=facts) for i in range(len(x))]
+
+# %% ../nbs/23_gate.ipynb #d74fa983
+def unscored(
+    settings, # as in `score_batch`
+    device='cpu',
+    lq=False, # whether the degraded input was to be looked at
+): # dict(scores, scorer), as `score_batch` gives for an image
+    "The row of an image that could not be scored at all: it has a value of nothing"
+    s = settings if isinstance(settings, GateSettings) else GateSettings(settings)
+    like, _ = perceptual_metrics(s.compared, str(device))
+    keys = [s.metric, f'{s.metric}_restored', 'psnr', 'structure', 'tone', *['consistency'][:lq], *(m.name for m in like)]
+    return dict(scores=dict.fromkeys(keys), scorer=scorer(s, device))
 
 # %% ../nbs/23_gate.ipynb #ba685e27
 def score_rows(

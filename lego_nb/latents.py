@@ -157,8 +157,9 @@ def encoded(
     augment=True,  # random flips
     seed=0,  # of the draws
     turn=nullcontext,  # makes a context that lets one process in before the others
+    progress=True,  # show a bar
 ) -> Latents:
     "`pairs` as latents of fixed crops. `UserError`: a restorer without an autoencoder."
     if not hasattr(restorer, 'vae'): raise UserError('--latents: only a latent restorer has an autoencoder; leave it out')
     pairs.crop, pairs.augment = crop, augment
-    with turn(): return cache_latents(restorer, pairs, folder, variants, seed=seed)
+    with turn(): return cache_latents(restorer, pairs, folder, variants, seed=seed, progress=progress)

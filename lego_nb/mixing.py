@@ -36,6 +36,7 @@ def check(self: Mixture):
     if self.reduction not in ('two_means', 'pooled'):
         raise UserError(f'No reduction {self.reduction!r}: choose two_means or pooled.')
     if self.batch_size < 1: raise UserError('batch_size must be at least 1.')
+    if not self.ood_weight >= 0: raise UserError(f'ood_weight {self.ood_weight} must not be negative.')
 
 # %% ../nbs/29_mixing.ipynb #fa8511ac
 def counts(

@@ -62,6 +62,7 @@ def lego_run(
     ood_truth:str=None,      # truth of --ood, read by the fully supervised control alone
     restorer:str=None,       # 'pocket', a saved folder, or a checkpoint that spandrel loads
     loss:str=None,           # what a checkpoint file was trained with: l1, l2, charbonnier
+    restorer_dtype:str=None, # of Stage 0: float16, bfloat16, where the architecture takes it
     rounds:int=None,         # how often to label and adapt; each round labels with the model of the one before
     oracle:str=None,         # 'pocket', a folder in diffusers layout, a hub name, or dot (Deep Optimal Transport, no oracle)
     dtype:str=None,          # the oracle's weights: float32, bfloat16, float16
@@ -84,6 +85,7 @@ def lego_run(
     inject_blocks:str=None,  # which single-stream blocks: a share of the last ones (0.47), or indices (20,21,22)
     inject_tokens:str=None,  # all, or image: text tokens keep their own
     features:str=None,       # auto, store or recompute the inversion's features
+    values_device:str=None,  # where stored features wait: cpu where the GPU is short of memory
     min_side:int=None,       # enlarge images with a shorter side to this before refining, pixels
     colour:str=None,         # colours of a target from its restoration: none, adain, wavelet
     control_images:int=None, # how many images are also refined under the null prompt alone; 0: none
@@ -97,6 +99,7 @@ def lego_run(
     fidelity:str=None,       # limits of further checks of the gate: structure=.7,tone=6,consistency=25 (see `23_gate`)
     whole_image:bool_arg=None,   # score an image in squares that cover it: some metrics look at the centre alone
     perceptual:str=None,     # log LPIPS or DISTS of a target to its restoration: lpips, dists, auto (those whose weights are there)
+    hold_out:int=None,       # pairs of --id-pairs kept for judging, at most a tenth, where no --test-id is given; 0: none
     iterations:int=None,     # of Stage 2
     batch_size:int=None,     # of Stage 2
     accumulate:int=None,     # parts of a batch in Stage 2, one after another, where memory is short
@@ -105,6 +108,9 @@ def lego_run(
     ood_weight:float=None,   # weight of the second term of Equation 7
     lr:float=None,           # learning rate of Stage 2
     warmup:int=None,         # iterations of linear warm-up
+    weight_decay:float=None, # of AdamW
+    schedule:str=None,       # of the learning rate: cosine, constant_with_warmup, linear, ... (diffusers' names)
+    clip:float=None,         # largest norm of the gradient, 0 for no limit
     ema:float=None,          # decay of the averaged weights, 0 for none
     crop:int=None,           # training crop, pixels
     mixed_precision:str=None, # no, bf16, fp16
@@ -181,21 +187,23 @@ def run_results(out):
 
 # %% ../nbs/80_pipeline.ipynb #61d5b32e
 @command
+@delegates(lego_run, but=['stages', 'shard'])
 def lego_gate(
-    out:str=None,     # run folder (runs/pocket)
-    device:str=None,  # torch device
+    out:str=None, # run folder (runs/PRESET)
+    **kwargs,
 ):
     "Stage 1.3: score the targets and keep the good ones"
-    return run_stages(None, out, {}, ['gate'], device)
+    return _steps(out, ['gate'], **kwargs)
 
 # %% ../nbs/80_pipeline.ipynb #68aec561
 @command
+@delegates(lego_run, but=['stages', 'shard'])
 def lego_finetune(
-    out:str=None,     # run folder (runs/pocket)
-    device:str=None,  # torch device
+    out:str=None, # run folder (runs/PRESET)
+    **kwargs,
 ):
     "Stage 2: fine-tune the restorer on in-distribution pairs and kept pseudo-pairs"
-    return run_stages(None, out, {}, ['finetune'], device)
+    return _steps(out, ['finetune'], **kwargs)
 
 # %% ../nbs/80_pipeline.ipynb #d529c816
 @command

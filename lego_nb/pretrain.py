@@ -6,15 +6,22 @@
 __all__ = ['start_restorer', 'lego_pretrain', 'pretrain']
 
 # %% ../nbs/84_pretrain.ipynb #f3dbf6c4
-import os
+import os, re
 from pathlib import Path
 from .images import UserError
 from .pipeline import command
 from .run import bars, find_device
 
+# %% ../nbs/84_pretrain.ipynb #b6d382fa
+def _text_to_image(name):
+    "Whether `name` is the folder of a text-to-image model, or looks like a hub id"
+    folder = Path(name)
+    if folder.exists(): return (folder/'model_index.json').exists() and not (folder/'config.json').exists()
+    return bool(re.fullmatch(r'\w[\w.-]*/[\w.-]+', name)) and folder.suffix not in ('.pth', '.safetensors')
+
 # %% ../nbs/84_pretrain.ipynb #d2324db9
 def start_restorer(
-    name,     # a size of `12_latent_restorer`, the folder of an SD3 model, 'pocket-net', or what `load_restorer` takes
+    name,     # a size of `12_latent_restorer`, folder or hub id of an SD3 model, 'pocket-net', or what `load_restorer` takes
     scale=1,  # output side over input side, of a latent restorer
     vae=None, # its autoencoder: a folder or hub name; None: what the size says
     loss=None, # of a checkpoint or of the pocket network: l1, l2, charbonnier
@@ -24,7 +31,10 @@ def start_restorer(
     import torch
     from lego_nb.latent_restorer import SD3, SIZES, latent_restorer
     from lego_nb.restorers import NetRestorer, PocketNet, load_restorer
-    if name in (*SIZES, *SD3) or (Path(name)/'model_index.json').exists(): return latent_restorer(name, vae, scale, seed)
+    if name in (*SIZES, *SD3) or _text_to_image(name):
+        if loss: raise UserError(f'--loss {loss}: a latent restorer has one loss; leave it out')
+        return latent_restorer(name, vae, scale, seed)
+    if vae: raise UserError(f'--vae {vae}: {name} takes no other autoencoder; leave it out')
     if name == 'pocket-net':
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -37,7 +47,7 @@ def start_restorer(
 @command
 def lego_pretrain(
     out:str='runs/pretrain', # folder of the restorer, and of training/ while it lasts
-    restorer:str='tiny',     # tiny, 1.3b, sd3-medium, the folder of an SD3 model, pocket-net, a restorer's folder or checkpoint
+    restorer:str='tiny',     # tiny, 1.3b, sd3-medium, folder or hub id of an SD3 model, pocket-net, a restorer's folder or checkpoint
     id_pairs:str=None,       # folder of pairs (lq/ and gt/, or a data set as it was unpacked) or of clean images
     degradation:str=None,    # for clean images: weak, strong, pocket-weak, rain, haze, ...
     scale:int=1,             # output side over input side
@@ -49,9 +59,9 @@ def lego_pretrain(
     lr:float=1e-4,
     warmup:int=500,          # iterations
     ema:float=.9999,         # decay of the averaged weights, 0 for none
-    crop:int=None,           # training crop of the degraded image, pixels (512 over the scale)
+    crop:int=None,           # training crop of the degraded image, pixels (512 over the restorer's scale)
     latents:int=0,           # crops of every pair whose latents are computed beforehand; 0: encode in every step
-    mixed_precision:str=None, # no, bf16, fp16 (bf16 on a GPU)
+    mixed_precision:str=None, # no, bf16, fp16 (what accelerate's launcher says, else bf16 on a GPU)
     checkpoint_every:int=1000, # iterations
     log_with:str='auto',     # tracker: tensorboard, wandb, ..., none
     seed:int=0,
@@ -61,14 +71,16 @@ def lego_pretrain(
     if not id_pairs: raise UserError('--id-pairs: name a folder of pairs or of clean images')
     if not Path(id_pairs).is_dir(): raise UserError(f'--id-pairs {id_pairs}: no such folder')
     if (Path(out)/'config.json').exists(): return print(f'{out}: trained already')
-    from lego_nb.finetune import FinetuneSettings
+    from lego_nb.finetune import FinetuneSettings, launched_precision
     from lego_nb.datasets import Degraded
     from lego_nb.layouts import training_pairs
     dev = find_device(device, os.environ.get('LOCAL_RANK'))
-    half = mixed_precision or ('bf16' if dev.type == 'cuda' else 'no')
+    said = launched_precision()
+    half = mixed_precision or (said if said in ('bf16', 'fp16') else 'bf16' if dev.type == 'cuda' else 'no')
     settings = FinetuneSettings(iterations=iterations, batch_size=batch_size, accumulate=accumulate, id_ratio=1., lr=lr, warmup=warmup,
-        ema=ema, crop=crop or 512//scale, mixed_precision=half, checkpoint_every=checkpoint_every, log_with=log_with, seed=seed)
+        ema=ema, crop=crop, mixed_precision=half, checkpoint_every=checkpoint_every, log_with=log_with, seed=seed)
     model = start_restorer(restorer, scale, vae, loss, seed).to(dev)
+    settings.crop = crop or 512//model.scale
     pairs = training_pairs(id_pairs, degradation, model.scale, settings.crop, 'name a --degradation')
     if degradation and not isinstance(pairs, Degraded): raise UserError(f'--degradation {degradation}: {id_pairs} has pairs already; leave it out')
     pretrain(model, pairs, settings, out, latents)
@@ -87,8 +99,9 @@ def pretrain(
     if latents:
         from accelerate import PartialState
         from lego_nb.latents import encoded
-        turn = PartialState(cpu=next(model.parameters()).device.type == 'cpu').main_process_first
-        pairs = encoded(model, pairs, out/'latents', latents, settings.crop, settings.augment, settings.seed, turn)
+        state = PartialState(cpu=next(model.parameters()).device.type == 'cpu')
+        pairs = encoded(model, pairs, out/'latents', latents, settings.crop, settings.augment, settings.seed,
+                        state.main_process_first, bars() and state.is_main_process)
     size = sum(p.numel() for p in model.parameters() if p.requires_grad)/1e6
     print(f'{size:.1f} million weights, {len(pairs)} pairs, {settings.iterations} iterations of {settings.batch_size}', flush=True)
     model = finetune(model, pairs, None, settings, out/'training', progress=bars())

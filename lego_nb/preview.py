@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from .images import UserError, append_jsonl, atomic_path, image_files, read_jsonl, write_json
 from .pipeline import command
-from .run import find_device, read_config, refuse_difference
+from .run import STAGES, find_device, read_config, refuse_difference
 from .settings import PRESETS
 
 # %% ../nbs/82_preview.ipynb #2f2f658c
@@ -75,13 +75,14 @@ def load_oracle(
     name,        # 'pocket', a folder, or a hub id
     device=None, # torch device; None: the first GPU, else the CPU
     dtype=None,  # of the weights: float32, bfloat16, float16; None: what suits the device
+    texts=('',), # prompts that will be asked
 ):
     "An oracle on its device. `UserError`: no such device, dtype or model"
     import torch
     from lego_nb.oracle import Oracle
     if dtype not in (None, 'float32', 'bfloat16', 'float16'):
         raise UserError(f'--dtype {dtype}: choose from float32, bfloat16, float16')
-    return Oracle.from_pretrained(name, find_device(device), dtype and getattr(torch, dtype))
+    return Oracle.from_pretrained(name, find_device(device), dtype and getattr(torch, dtype), texts=texts)
 
 # %% ../nbs/82_preview.ipynb #7e4b175f
 def one_batch(
@@ -160,6 +161,8 @@ def lego_check(
     folder, size = source_folder(images, None, n, size), size or pocket_or(oracle, 64, 512)
     plan = _check_arguments(steps, t0s, solvers)
     if shift is not None and shift <= 0: raise UserError(f'--shift {shift}: give a number above 0')
+    from lego_nb.oracle import check_oracle
+    check_oracle(oracle, [''])
     photos = some_images(folder, n, size) if folder else demo_photographs(n, size)
     from lego_nb.inversion import reconstruction, reconstruction_table
     from lego_nb.metrics import psnr
@@ -316,7 +319,7 @@ def keep_facts(
 ):
     "`config.json` of a preview folder. `UserError` with the difference when it holds another preview"
     known = read_config(out)
-    if known: refuse_difference(known['settings'], facts, out)
+    if known: refuse_difference(known['settings'], facts, out, STAGES) # a cell depends on all of them
     else: write_json(dict(settings=facts), out/'config.json')
 
 def finished(
@@ -402,9 +405,14 @@ def lego_preview(
     injects = numbers('inject', inject, int) if inject else sorted({0, base.steps//10, base.steps//5})
     grid = settings_grid(base, numbers('guidances', guidances), injects, numbers('t0s', t0s))
     size, out, metric = size or pocket_or(s['oracle'], 64, 512), Path(out), _judge(s['gate'])
+    from lego_nb.oracle import check_oracle
+    check_oracle(s['oracle'], texts := [base.null_prompt, base.prompt])
     photos = some_images(folder, n, size) if folder else demo_restored(n, size)
     fixed = {k: v for k, v in asdict(base).items() if k not in ('t0', 'guidance', 'inject_steps')}
     keep_facts(out, dict(fixed, oracle=s['oracle'], dtype=s['dtype'], gate=metric, images=images or run, size=size))
-    rows = fill_cells(out, lambda: load_oracle(s['oracle'], device, s['dtype']), photos, grid, metric)
+    def load():
+        print(model := load_oracle(s['oracle'], device, s['dtype'], texts))
+        return model
+    rows = fill_cells(out, load, photos, grid, metric)
     print(f'\n{write_preview(out, photos, rows, metric)}\n\n{out}/sheets, preview.csv, preview.md')
     return rows

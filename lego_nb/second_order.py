@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['TABLE9', 'QUALITY', 'BLURS', 'mirrored', 'filter_each', 'keys_cubic', 'resize_taps', 'weighted_rows', 'resize_each',
            'Dice', 'random_sincs', 'random_kernels', 'one_round', 'plan', 'noise_each', 'packed', 'scaled',
-           'two_rounds', 'second_order', 'weak', 'strong', 'file_quality', 'measured']
+           'two_rounds', 'second_order', 'weak', 'strong', 'compressed', 'quality_of', 'measured', 'box']
 
 # %% ../nbs/14_second_order.ipynb #80ba6651
 import math, torch
 import torch.nn.functional as F
 from io import BytesIO
-from .degradations import correlate, each, filter2d, gaussian_kernels, jpeg, jpeg_tables, poisson_counts
+from .degradations import correlate, each, filter2d, gaussian_kernels, jpeg, poisson_counts
 from .degradations import Draws, sinc_kernels, taken, whole
 
 # %% ../nbs/14_second_order.ipynb #5a677321
@@ -255,26 +255,42 @@ def strong(
     return second_order(x, draws, TABLE9['strong'], scale)
 
 # %% ../nbs/14_second_order.ipynb #d0ed6760
-def file_quality(
-    data,  # bytes of a JPEG file, or a uint8 tensor of them
-):         # 1 to 100
-    "The quality whose table for brightness a JPEG file holds."
+def compressed(
+    x,  # 3×h×w in [0,1]
+):      # 100×3×h×w
+    "An image as Pillow compresses it, at qualities 1 to 100."
+    import numpy as np
     from PIL import Image
-    t = torch.tensor(Image.open(BytesIO(bytes(data))).quantization[0])
-    return (jpeg_tables(torch.arange(1,101))[0] - t).abs().sum(1).argmin().item() + 1
+    image,found = Image.fromarray((x*255).round().byte().permute(1,2,0).numpy()),[]
+    for q in range(1,101):
+        file = BytesIO()
+        image.save(file, 'JPEG', quality=q)
+        found.append(torch.from_numpy(np.array(Image.open(file))))
+    return torch.stack(found).permute(0,3,1,2)/255
+
+def quality_of(
+    y,  # B×3×h×w, outputs of a JPEG step
+    x,  # 3×h×w, its input
+):      # B qualities, and the mean difference from Pillow's image
+    "The qualities, 1 to 100, at which Pillow makes most nearly `y` of `x`."
+    d = torch.cdist(y.flatten(1), compressed(x).flatten(1), p=1)
+    return d.argmin(1)+1,d.min(1).values/x.numel()
 
 # %% ../nbs/14_second_order.ipynb #6be97dbf
 def measured(
-    level,   # 'weak' or 'strong'
-    n=1000,  # images
-):           # dict: name -> values
-    "What the first round of `n` draws really does: blur sizes, noise levels, JPEG qualities."
-    from torchvision.io import encode_jpeg
-    first,_,_ = plan(Draws(range(n)), TABLE9[level])
-    grey = torch.full((n,3,32,32), .5)
-    std = (noise_each(grey.clone(), whole(grey), Draws(range(n)), first) - grey).std((1,2,3))
-    side,block = (first['kernel'] > 0).any(1).sum(1),torch.zeros(3,8,8, dtype=torch.uint8)
-    files = [encode_jpeg(block, quality=q) for q in first['quality'].round().int().tolist()]
-    p = first['poisson']
-    return dict(blur=side, noise=std[~p]*255, poisson=std[p]*math.sqrt(256/.5),
-                quality=torch.tensor([file_quality(f.numpy()) for f in files]))
+    level,        # 'weak' or 'strong'
+    n=1000,       # images
+    second=False, # the second round, else the first
+):                # dict: name -> values
+    "What a round really does in `n` draws: blur sizes, noise levels, JPEG qualities."
+    *rounds,end = plan(Draws(range(n)), TABLE9[level])
+    choice,grey = rounds[second],torch.full((n,3,32,32), .5)
+    std = (noise_each(grey.clone(), whole(grey), Draws(range(n)), choice) - grey).std((1,2,3))
+    grain = torch.rand(3,32,32, generator=torch.Generator().manual_seed(0))
+    y,q,first = grain.repeat(n,1,1,1),choice['quality'],end['jpeg_first']
+    if second: y = packed(packed(y, q, whole(y), first), q, whole(y), ~first)  # each image in one of the two
+    else: y = jpeg(y, q, whole(y))
+    p = choice['poisson']
+    return dict(blur=box(choice['kernel']), noise=std[~p]*255, poisson=std[p]*math.sqrt(256/.5), quality=quality_of(y, grain)[0])
+
+def box(kernels): return (kernels != 0).any(1).sum(1)  # the side of the box that holds each

@@ -6,20 +6,21 @@
 __all__ = ['PAPER', 'POCKET', 'PRESETS', 'FOLDERS', 'check_settings', 'resolve_settings', 'check_inputs']
 
 # %% ../nbs/70_settings.ipynb #5faadf95
+import os
 from pathlib import Path
 from .driver import read_prompts
 from .images import UserError, image_files
 
 # %% ../nbs/70_settings.ipynb #2c3fdbb1
 PAPER = dict(
-    restorer=None, loss=None, rounds=1, oracle='black-forest-labs/FLUX.1-dev', dtype=None, speed=None, first_n=None,
+    restorer=None, loss=None, restorer_dtype=None, rounds=1, oracle='black-forest-labs/FLUX.1-dev', dtype=None, speed=None, first_n=None,
     prompt='a clean, sharp, high-quality image', null_prompt='', prompts=None, solver='euler', steps=50,
     t0=1., strength=None, shift=None, guidance=3.5, guidance_mode=None, candidates=None, method='inversion', latent_nudge=1.,
-    inject_steps=10, inject='v', inject_blocks=None, inject_tokens='all', features='auto',
+    inject_steps=10, inject='v', inject_blocks=None, inject_tokens='all', features='auto', values_device=None,
     min_side=512, colour='none', tile=None, overlap=64, refine_batch=1, control_images=4,
     gate='nima', gate_mode='threshold', gate_value=4.2, min_fidelity=None, fidelity=None, whole_image=False, perceptual='auto',
-    iterations=20_000, batch_size=32, accumulate=1, id_ratio=.9, reduction='two_means', ood_weight=1., lr=5e-5, warmup=500,
-    ema=.9999, crop=512, mixed_precision='bf16', checkpoint_every=1000, log_with='auto', latents=0, seed=0)
+    hold_out=16, iterations=20_000, batch_size=32, accumulate=1, id_ratio=.9, reduction='two_means', ood_weight=1., lr=5e-5, warmup=500,
+    weight_decay=.01, schedule='cosine', clip=1., ema=.9999, crop=512, mixed_precision='bf16', checkpoint_every=1000, log_with='auto', latents=0, seed=0)
 
 # %% ../nbs/70_settings.ipynb #875bf635
 POCKET = dict(PAPER, restorer='pocket', oracle='pocket', solver='fireflow', steps=8, t0=.9, guidance=2., inject_steps=1, tile=64, overlap=16,
@@ -31,13 +32,15 @@ FOLDERS = ['id_pairs', 'ood', 'restored', 'test', 'test_id', 'ood_truth']
 
 # %% ../nbs/70_settings.ipynb #3f226940
 _CHOICES = dict(solver=('euler', 'midpoint', 'fireflow'), method=('inversion', 'sdedit'), guidance_mode=(None, 'embedded', 'true_cfg'),
-                inject=('v', 'kv'), inject_tokens=('all', 'image'), features=('auto', 'store', 'recompute'),
+                inject=('v', 'kv'), inject_tokens=('all', 'image'), values_device=(None, 'cpu'), features=('auto', 'store', 'recompute'),
                 colour=('none', 'adain', 'wavelet'), gate_mode=('threshold', 'quantile', 'gain', 'none'),
                 perceptual=(None, 'auto', 'lpips', 'dists', 'lpips,dists'), reduction=('two_means', 'pooled'), loss=(None, 'l1', 'l2', 'charbonnier'), mixed_precision=('no', 'bf16', 'fp16'),
-                speed=(None, 'compile', 'fp8', 'fp8,compile'), dtype=(None, 'float32', 'bfloat16', 'float16'))
+                speed=(None, 'compile', 'fp8', 'fp8,compile'), **dict.fromkeys(('dtype', 'restorer_dtype'), (None, 'float32', 'bfloat16', 'float16')))
 _RANGES = dict(steps=(1, 1000), rounds=(1, 20), accumulate=(1, 10**5), t0=(1e-3, 1), id_ratio=(0, 1), iterations=(1, 10**8), batch_size=(1, 10**5), lr=(1e-9, 1),
-               guidance=(0, 100), inject_steps=(0, 1000), refine_batch=(1, 10**4), ema=(0, 1), crop=(16, 4096), strength=(1e-3, 1), shift=(1e-3, 1e3),
-               min_side=(1, 10**5), tile=(16, 10**5), overlap=(0, 10**4), control_images=(0, 10**8), latents=(0, 10**4), candidates=(0, 100))
+               guidance=(0, 100), inject_steps=(0, 1000), refine_batch=(1, 10**4), ema=(0, .999999), crop=(16, 4096), strength=(1e-3, 1), shift=(1e-3, 1e3),
+               min_side=(1, 10**5), tile=(16, 10**5), overlap=(0, 10**4), control_images=(0, 10**8), latents=(0, 10**4), candidates=(0, 100),
+               ood_weight=(0, 10**6), warmup=(0, 10**8), weight_decay=(0, 10), clip=(0, 10**6), checkpoint_every=(1, 10**8), hold_out=(0, 10**6),
+               first_n=(1, 10**9), latent_nudge=(1e-3, 1e3), min_fidelity=(0, 200))
 
 def check_settings(settings):
     "Every setting inside its range, or a `UserError` that names the option and what it takes"
@@ -71,9 +74,14 @@ def resolve_settings(
     settings = dict(PRESETS[preset], preset=preset, **{f: None for f in FOLDERS})
     if 'strength' in given: settings['t0'] = 1. # it stands in t0's place
     if given.get('gate') == PAPER['gate']: settings.update({k: PAPER[k] for k in ('gate_mode', 'gate_value')})
-    settings.update(given)
+    settings.update(_launched(), **given)
     check_settings(settings)
     return settings
+
+def _launched():
+    "What `accelerate launch` was told; its 'no' is also its silence, and leaves the preset's value"
+    half = os.environ.get('ACCELERATE_MIXED_PRECISION')
+    return dict(mixed_precision=half) if half in ('bf16', 'fp16') else {}
 
 # %% ../nbs/70_settings.ipynb #2b336b3d
 def check_inputs(
@@ -87,7 +95,7 @@ def check_inputs(
             if not Path(settings[f]).is_dir(): raise UserError(f"--{f.replace('_', '-')} {settings[f]}: no such folder")
             image_files(settings[f])
     s, train = settings, not stages or 'finetune' in stages
-    needed = dict(id_pairs=train, restorer=train or not s['restored'], ood=not s['restored'])
+    needed = dict(id_pairs=train and s['id_ratio'] > 0, restorer=train or not s['restored'], ood=not s['restored'])
     for f, needs in needed.items():
         if needs and not demo and not s[f]: raise UserError(f"preset '{s['preset']}' needs --{f.replace('_', '-')}")
     if settings['prompts']: read_prompts(settings['prompts'])

@@ -670,7 +670,7 @@ def summary(self:Run):
     kept = f", {sum(r['kept'] for r in rows)} kept" if rows else ''
     end = f'{len(failed)} failed ({grouped(failed)}), see {self.out}/failed*.jsonl' if failed else 'none failed'
     unread = sum(left_out(self.data()['ood']).values())
-    return f"{len(ids)} images: {there('restored')} restored, {there('targets')} refined{kept}; {end}" + (f'; {unread} files of other kinds not read' if unread else '')
+    return f"{len(ids)} images: {there('restored')} restored, {there('targets')} refined{kept}; {end}" + (f'; not read, of another kind: {unread}' if unread else '')
 
 # %% ../nbs/72_run.ipynb #b566e1b4
 SHARED = ('restore', 'refine', 'finetune') # by all processes of a launcher

@@ -125,7 +125,7 @@ def open(self:Run):
         self.check_splits(), self.test_sets(), self.prompts()
         if known and any(STAGE_OF.get(k) == 'gate' for k in differences(known['settings'], s)):
             (self/'pseudo/metadata.jsonl').unlink(missing_ok=True) # decided by other settings; the scores are in the records
-        for line in self.remarks(): self.say(line)
+        for line in self.remarks() if self.root == self.out else (): self.say(line)
         write_json(dict(settings=self.settings, versions=versions(), hardware=hardware()), self/'config.json')
     return self
 

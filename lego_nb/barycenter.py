@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from .images import UserError, image_seed
 from .restorers import LOSSES, NETS, NetRestorer  # `load_restorer` looks for NetRestorer here
 from .mixing import Mixture, draw_batch, pairs_for
-from .finetune import Adaptation, _accelerator
+from .finetune import Adaptation, _accelerator, _schedule
 
 # %% ../nbs/52_barycenter.ipynb #ada5a17e
 class Potentials(nn.Module):
@@ -365,7 +365,6 @@ class Maximin(Adaptation):
 def prepare(self: Maximin):
     "One optimiser for both players, its schedule, the average, on the device of the restorer."
     import lego_nb.autoencoder  # keeps the imports below quiet
-    from diffusers.optimization import get_scheduler
     from diffusers.training_utils import EMAModel
     s, device = self.settings, next(self.restorer.parameters()).device
     acc = self.accelerator = _accelerator(s, self.out, device.type == 'cpu')
@@ -375,11 +374,7 @@ def prepare(self: Maximin):
     self.params, self.prices = (list(self.model[k].parameters()) for k in ('restorer', 'potentials'))
     groups = [dict(params=self.params), dict(params=self.prices, lr=s.potential_lr)]
     opt = torch.optim.RMSprop(groups, s.lr) if s.optimizer == 'rmsprop' else torch.optim.AdamW(groups, s.lr, (.9, .99))
-    lengths = dict(num_warmup_steps=s.warmup, num_training_steps=s.iterations)
-    try:
-        if s.schedule == 'drop': schedule = torch.optim.lr_scheduler.StepLR(opt, s.drop_every)
-        else: schedule = get_scheduler(s.schedule, opt, **lengths)
-    except ValueError as e: raise UserError(f'No schedule {s.schedule!r}: {e}.') from None
+    schedule = torch.optim.lr_scheduler.StepLR(opt, s.drop_every) if s.schedule == 'drop' else _schedule(s, opt)
     self.optimizer, self.scheduler = acc.prepare(opt, schedule)
     self.ema = EMAModel(self.params, decay=s.ema, foreach=True) if s.ema else None
 

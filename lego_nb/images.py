@@ -29,6 +29,9 @@ def atomic_path(
     try:
         yield part
         os.replace(part, path)
+    except OSError as e:
+        if e.filename or not e.errno: raise
+        raise type(e)(e.errno, e.strerror, str(path)) from None  # a full disk does not say what it could not take
     finally: part.unlink(missing_ok=True)
 
 # %% ../nbs/00_images.ipynb #5c215101

@@ -15,7 +15,7 @@ from pathlib import Path
 from fastcore.basics import store_attr, patch
 from .driver import read_prompts
 from .images import UserError, append_jsonl, image_files, left_out, read_jsonl, write_json, atomic_path
-from .restoration import cause, reason
+from .restoration import STOPS, cause, reason
 from .settings import FOLDERS, PRESETS
 
 # %% ../nbs/72_run.ipynb #55538a45
@@ -727,15 +727,23 @@ def go(self:Run, stages):
     with self.turn():
         if self.first: self.check(stages)
     if (before := self.earlier()) and {*STAGES[:4]} & {*stages}: before.precede(self)
-    for s in stages:
-        if self.shard[1] > 1 and not self.launched and s not in SHARED[:2]:
-            self.say(f'shard {self.shard[0] + 1}/{self.shard[1]} is done; run the other shards, then the same command without --shard')
-            break
-        if self.first or s in SHARED: getattr(self, s)()
-        self.meet()
+    try: self.each(stages)
+    except BaseException as e:
+        if isinstance(e, KeyboardInterrupt) or cause(e) in STOPS: self.say(self.summary())
+        raise
     self.say(self.summary())
     self.meet() # a launcher ends all processes with the first one that exits with an error
     return 1 if self.failed() and {'restore', 'refine'} & set(stages) else None
+
+# %% ../nbs/72_run.ipynb #5fe57ada
+@patch
+def each(self:Run, stages):
+    "One stage after the other; every process waits for the others in between"
+    for s in stages:
+        if self.shard[1] > 1 and not self.launched and s not in SHARED[:2]:
+            return self.say(f'shard {self.shard[0] + 1}/{self.shard[1]} is done; run the other shards, then the same command without --shard')
+        if self.first or s in SHARED: getattr(self, s)()
+        self.meet()
 
 # %% ../nbs/72_run.ipynb #de6de9f0
 @patch

@@ -9,7 +9,7 @@ __all__ = ['PHOTOGRAPHS', 'DEMO_SPLIT', 'DEMO_MOST', 'LQ_NAMES', 'GT_NAMES', 'GR
            'write_demo']
 
 # %% ../nbs/03_datasets.ipynb #5e58591c
-import hashlib, importlib.util, json, math, re
+import hashlib, importlib.util, json, re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -145,21 +145,15 @@ def _misfit(id, lq, gt, scale):
 # %% ../nbs/03_datasets.ipynb #72f94c6e
 def _size(path): return image_header(path)[:2]
 
-def _side(path):
-    "`_size`, endless where there is no image to be read."
-    try: return _size(path)
-    except UserError: return math.inf, math.inf
-
 # %% ../nbs/03_datasets.ipynb #b2a814a6
 def check_crop(
     files,  # Paths of images
     crop,  # side of the training's crops, pixels of the degraded image; None: nothing to check
     scale=1,  # of clean images that will be degraded to a `scale`-th of their size
-    lenient=False,  # pass over images that cannot be read
 ):
     "Read all headers. `UserError` names the first three images that are too small, and the crop that fits all."
     if not crop: return
-    with ThreadPoolExecutor(8) as pool: sizes = [*pool.map(_side if lenient else _size, files)]
+    with ThreadPoolExecutor(8) as pool: sizes = [*pool.map(_size, files)]
     small = [(f'{f} has {w}×{h}', min(w, h)//scale) for f, (w, h) in zip(files, sizes) if min(w, h) < crop*scale]
     if not small: return
     most, need = min(side for _, side in small), f'{scale} times the crop of {crop}' if scale > 1 else f'the crop of {crop}'

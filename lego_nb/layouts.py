@@ -223,10 +223,13 @@ def check_loose(
     "`UserError`: a subfolder speaks of truth, which unlabelled images must not contain."
     folder = Path(folder)
     root = next((o for o in sorted(folder.glob('*')) if o.is_dir() and o.name.lower() == 'lq'), folder)  # only that is read then
-    for path in image_files(root).values():
+    def key(path): return re.sub(r'\D', '', path.stem) or path.stem  # blur_1.png and gt_1.png are a pair
+    def speaks(path): return next((k for k, o in enumerate(path.parent.relative_to(root).parts) if speaks_of_truth(o, layout)), None)
+    places = {path: speaks(path) for path in image_files(root).values()}
+    others = {key(path) for path, k in places.items() if k is None}
+    for path, k in places.items():
+        if k is None or key(path) not in others: continue
         parts = path.parent.relative_to(root).parts
-        k = next((k for k, o in enumerate(parts) if speaks_of_truth(o, layout)), None)
-        if k is None: continue
         sub, tree = root.joinpath(*parts[:k + 1]), expected_tree(layout, split, folder, False) if layout else f'{folder}/NAME.png'
         raise UserError(f'{role}: expected {tree}; {folder} is another tree, and {sub} looks like truth ({first_names(sub)}): '
                         'unlabelled images must not contain it; name the folder of the degraded images.')

@@ -138,6 +138,8 @@ def run_stages(preset, out, options, stages=None, device=None, shard=None):
     if preset is None and known:
         given = {k: v for k, v in options.items() if v is not None}
         preset, options = known['settings']['preset'], {**{k: v for k, v in known['settings'].items() if k != 'preset'}, **given}
+    elif known and not options.get('mixed_precision'): # what the run was begun with, whoever launches it now
+        options = {**options, 'mixed_precision': known['settings'].get('mixed_precision')}
     settings, part = resolve_settings(preset or 'pocket', **options), parse_shard(shard)
     check_inputs(settings, wanted)
     run = Run(out, settings, device, part, launched=not shard and part[1] > 1)

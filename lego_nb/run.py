@@ -31,7 +31,8 @@ class Run:
         store_attr('settings,shard,launched')
         self.out, self.root, self._device = Path(out), Path(out), device
         known = read_config(out)
-        if known: refuse_difference(known['settings'], settings, out, begun(out))
+        if known and 'hold_out' not in known['settings']: self.settings = {**settings, 'hold_out': 0} # an older version trained on all pairs
+        if known: refuse_difference(known['settings'], self.settings, out, begun(out))
     def __truediv__(self, name): return self.out/name
 
 # %% ../nbs/72_run.ipynb #e309542f
@@ -44,16 +45,17 @@ def read_config(
 
 def differences(old, new):
     "The settings that differ and matter"
-    old = {**PRESETS.get(old.get('preset'), {}), **old} # what an older version did not know was at its default
+    old = {**PRESETS.get(old.get('preset'), {}), 'hold_out': 0, **old} # what an older version did not know was at its default
     later, free = [*FOLDERS, 'restorer'], ['accumulate', 'log_with'] # named when they are needed; without effect on results
-    return [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in free and not (k in later and old.get(k) is None)]
+    return [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in free and not (k in later and old.get(k) is None and not (k == 'test_id' and old['hold_out']))]
 
 def refuse_difference(old, new, out, begun=()):
     "`UserError` with the settings that differ between two runs in one folder, save those of stages that have not begun"
     stage = STAGE_OF | (dict(gate='refine') if new.get('candidates') else {}) # its score chooses among candidates
+    if str(new.get('oracle')).startswith('dot'): stage = stage | dict(hold_out='refine', test_id='refine') # it is fitted to the pairs
     diff = [k for k in differences(old, new) if stage.get(k, STAGES[0]) not in {*STAGES[:4]} - {*begun}]
     if not diff: return
-    last = {stage.get(k) for k in diff} <= {'gate', 'finetune'} and (Path(out)/'checkpoints').is_dir()
+    last = {stage.get(k) for k in diff} <= {'gate', 'finetune'} and (Path(out)/'checkpoints').is_dir() and Path(out).parent.name != 'rounds'
     raise UserError(f"{out} holds a run with other settings ("
         + '; '.join(f'{k}: {old.get(k)} there, {new.get(k)} here' for k in diff) + '): choose another --out'
         + (f', or remove {out}/checkpoints and {out}/evaluation to adapt anew' if last else ''))
@@ -65,7 +67,7 @@ STAGE_OF = {k: stage for stage, names in dict(
     refine='''oracle dtype speed prompt null_prompt prompts solver steps t0 strength shift guidance guidance_mode candidates method latent_nudge
               inject_steps inject inject_blocks inject_tokens features values_device min_side colour refine_batch control_images''',
     gate='gate gate_mode gate_value min_fidelity fidelity whole_image perceptual',
-    finetune='''iterations id_ratio reduction ood_weight lr warmup weight_decay schedule clip ema mixed_precision checkpoint_every
+    finetune='''hold_out test_id iterations id_ratio reduction ood_weight lr warmup weight_decay schedule clip ema mixed_precision checkpoint_every
                 latents''').items() for k in names.split()}
 
 def begun(
@@ -73,7 +75,8 @@ def begun(
 ):
     "Those of the stages that have made something that their settings decide"
     trained = any(Path(out).glob('checkpoints/[!.]*')) # the gate may decide again until then: its scores are kept
-    there = dict(restore=any(Path(out).glob('pseudo/restored/*')), refine=any(Path(out).glob('pseudo/targets/*')), gate=trained, finetune=trained)
+    there = dict(restore=any(Path(out).glob('pseudo/restored/*')), refine=any(Path(out).glob('pseudo/targets/*')), gate=trained,
+                 finetune=trained or any(Path(out).glob('evaluation/scores.csv')))
     return [k for k, v in there.items() if v]
 
 # %% ../nbs/72_run.ipynb #f0c5329f
@@ -111,23 +114,32 @@ def device(self:Run):
 
 # %% ../nbs/72_run.ipynb #bfc086fa
 @patch
-def open(self:Run):
-    "Check the data and write `config.json`, the first time"
+def open(self:Run, stages=()):
+    "Check the data and what `stages` need, and write `config.json` when all is well"
     with self.turn():
         known = read_config(self.out)
-        if known and known['settings'] == self.settings: return self
-        from lego_nb.metrics import metric_names
-        s, _ = self.settings, self.device
-        if s['gate'] not in metric_names() and not Path(s['gate'].removeprefix('niqe:')).is_file():
-            raise UserError(f"--gate {s['gate']}: no such metric; niqe-pocket ships, nima is the paper's")
-        self.gate_settings()
-        if self.data()['id_pairs']: self.part('id_pairs')
-        self.check_splits(), self.test_sets(), self.prompts()
-        if known and any(STAGE_OF.get(k) == 'gate' for k in differences(known['settings'], s)):
+        fresh = not known or known['settings'] != self.settings
+        if fresh: self.check_data()
+        self.earlier() # may be refused
+        if self.first: self.check(stages)
+        if not fresh: return self
+        if known and any(STAGE_OF.get(k) == 'gate' for k in differences(known['settings'], self.settings)):
             (self/'pseudo/metadata.jsonl').unlink(missing_ok=True) # decided by other settings; the scores are in the records
         for line in self.remarks() if self.root == self.out else (): self.say(line)
         write_json(dict(settings=self.settings, versions=versions(), hardware=hardware()), self/'config.json')
     return self
+
+# %% ../nbs/72_run.ipynb #be17043c
+@patch
+def check_data(self:Run):
+    "`UserError` for folders, a gate or prompts that cannot be used"
+    from lego_nb.metrics import metric_names
+    s, _ = self.settings, self.device
+    if s['gate'] not in metric_names() and not Path(s['gate'].removeprefix('niqe:')).is_file():
+        raise UserError(f"--gate {s['gate']}: no such metric; niqe-pocket ships, nima is the paper's")
+    self.gate_settings()
+    if self.data()['id_pairs']: self.part('id_pairs')
+    self.check_splits(), self.test_sets(), self.prompts()
 
 # %% ../nbs/72_run.ipynb #8c0b9616
 @patch(as_prop=True)
@@ -563,6 +575,7 @@ def train(self:Run, name, ood_pairs, **changes):
     model, state = self.load(self.settings['restorer']), self/f'checkpoints/{name}-state'
     ood_pairs, pairs = Pairs(ood_pairs or []), self.id_pairs()
     check_pairs(ood_pairs, model.scale)
+    self.check_fit(pairs, model)
     pairs, ood_pairs = self.encoded(model, pairs, 'id'), self.encoded(model, ood_pairs, name)
     model = finetune(model, pairs, ood_pairs, s, state, progress=bars())
     if self.first: self.keep(model, name, state)
@@ -601,6 +614,8 @@ def finetune(self:Run):
     for name, target in jobs.items():
         if (self/f'checkpoints/{name}').exists(): self.say(f'Stage 2  {name}: nothing to do'); continue
         rows = self.kept() if name == 'adapted' else read_jsonl(pseudo/'metadata.jsonl')
+        small = {*self.too_small({r['id']: pseudo/r['lq_file_name'] for r in rows})}
+        rows = [r for r in rows if r['id'] not in small]
         if not rows and self.settings['id_ratio'] < 1:
             raise UserError(f'{self.out}: the gate kept no pseudo-pair; give the same command a looser --gate-value')
         self.say(f'Stage 2  {name}: {self.settings["iterations"]} iterations, {len(rows)} out-of-distribution pairs')
@@ -625,6 +640,60 @@ def models(self:Run):
     made = {f.parent.name: f.parent for f in sorted((self/'checkpoints').glob('[!.]*/config.json'))}
     rounds = {f'round {f.parts[-4]}': f.parent for f in sorted(self.out.glob('rounds/*/checkpoints/adapted/config.json'))}
     return {'unadapted': self.settings['restorer'], **rounds, **made}
+
+# %% ../nbs/72_run.ipynb #9f8a563d
+@patch
+def check_refining(self:Run):
+    "`UserError` for what would stop Stage 1: its settings, files that the oracle lacks, a gate that cannot be loaded"
+    from lego_nb.gate import gate_metric
+    from lego_nb.oracle import check_oracle
+    from lego_nb.refinement import check_refine
+    s = self.settings
+    if s['oracle'].split(':')[0] not in ('dot', 'pixels'):
+        check_refine(self.refine_settings())
+        check_oracle(s['oracle'], self.texts())
+    if s['gate_mode'] != 'none': gate_metric(s['gate'], self.device)
+
+# %% ../nbs/72_run.ipynb #0a862a29
+@patch
+def check_training(self:Run):
+    "`UserError` for what would stop Stage 2: its settings, pairs that do not fit the restorer, images smaller than a crop"
+    from lego_nb.datasets import check_pairs
+    from lego_nb.finetune import check_training, tracker
+    from lego_nb.restorers import load_restorer
+    s, pairs, of = self.finetune_settings(), self.id_pairs(), self.settings
+    model = load_restorer(of['restorer'], loss=of['loss'])
+    tracker(s.log_with), check_training(model, s.mixed_precision, self.device)
+    if of['latents'] and not hasattr(model, 'vae'): raise UserError(f"--latents: {of['restorer']} has no autoencoder; leave it out")
+    self.check_fit(pairs, model, s.crop if s.id_ratio else None)
+    for files in self.test_sets().values(): check_pairs(files, model.scale)
+    files = self.ood_files() if s.id_ratio < 1 else {}
+    if small := self.too_small(files):
+        text = f"{len(small)} of {len(files)} images of --ood are smaller than the crop of {s.crop}"
+        if len(small) == len(files): raise UserError(f'{text}: take a smaller --crop')
+        self.say(f"Data     {text} and will not be trained on: {', '.join(small[:3])}")
+
+@patch
+def check_fit(self:Run, pairs, model, crop=None):
+    "`UserError` for in-distribution pairs that do not fit the restorer, or the crop"
+    from lego_nb.datasets import check_pairs
+    scale = getattr(pairs, 'scale', model.scale) # of pairs that are made from clean images
+    if scale != model.scale:
+        raise UserError(f"--restorer {self.settings['restorer']} enlarges by {model.scale}, the pairs of this preset by {scale}")
+    check_pairs(pairs, model.scale, crop)
+
+@patch
+def too_small(self:Run, files):
+    "Ids of images that have no room for a training crop"
+    from lego_nb.restoration import image_size
+    return [i for i, f in files.items() if 0 < min(image_size(f)) < self.settings['crop']]
+
+# %% ../nbs/72_run.ipynb #02069441
+@patch
+def check(self:Run, stages):
+    "`UserError` for what would stop one of `stages`, as far as it is still to do"
+    if 'refine' in stages and self.missing('targets', self.ood_files()): self.check_refining()
+    if 'finetune' in stages and not (self/'checkpoints/adapted').exists(): self.check_training()
 
 # %% ../nbs/72_run.ipynb #1b13cb09
 METRICS = ('psnr', 'ssim', 'niqe-pocket')
@@ -683,49 +752,11 @@ def parse_shard(shard):
     if not 1 <= i <= n: raise UserError(f'--shard {shard}: i must lie between 1 and n')
     return i - 1, n
 
-# %% ../nbs/72_run.ipynb #9f8a563d
-@patch
-def check_refining(self:Run):
-    "`UserError` for what would stop Stage 1: its settings, files that the oracle lacks, a gate that cannot be loaded"
-    from lego_nb.gate import gate_metric
-    from lego_nb.oracle import check_oracle
-    from lego_nb.refinement import check_refine
-    s = self.settings
-    if s['oracle'].split(':')[0] not in ('dot', 'pixels'):
-        check_refine(self.refine_settings())
-        check_oracle(s['oracle'], self.texts())
-    if s['gate_mode'] != 'none': gate_metric(s['gate'], self.device)
-
-# %% ../nbs/72_run.ipynb #0a862a29
-@patch
-def check_training(self:Run):
-    "`UserError` for what would stop Stage 2: its settings, pairs that do not fit the restorer, images smaller than a crop"
-    from lego_nb.datasets import Degraded, check_crop, check_pairs
-    from lego_nb.finetune import check_training, tracker
-    from lego_nb.restorers import load_restorer
-    s, pairs, of = self.finetune_settings(), self.id_pairs(), self.settings
-    model = load_restorer(of['restorer'], loss=of['loss'])
-    tracker(s.log_with), check_training(model, s.mixed_precision, self.device)
-    if of['latents'] and not hasattr(model, 'vae'): raise UserError(f"--latents: {of['restorer']} has no autoencoder; leave it out")
-    if isinstance(pairs, Degraded) and pairs.scale != model.scale:
-        raise UserError(f"--restorer {of['restorer']} enlarges by {model.scale}, the pairs of this preset by {pairs.scale}")
-    check_pairs(pairs, model.scale, s.crop if s.id_ratio else None)
-    if s.id_ratio < 1: check_crop(list(self.ood_files().values()), s.crop, lenient=True) # Stage 0 names what cannot be read
-
-# %% ../nbs/72_run.ipynb #02069441
-@patch
-def check(self:Run, stages):
-    "`UserError` for what would stop one of `stages`, as far as it is still to do"
-    if 'refine' in stages and self.missing('targets', self.ood_files()): self.check_refining()
-    if 'finetune' in stages and not (self/'checkpoints/adapted').exists(): self.check_training()
-
 # %% ../nbs/72_run.ipynb #2760ac9b
 @patch
 def go(self:Run, stages):
     "The stages in order; 1 when images failed in them, else None"
-    self.open()
-    with self.turn():
-        if self.first: self.check(stages)
+    self.open(stages)
     if (before := self.earlier()) and {*STAGES[:4]} & {*stages}: before.precede(self)
     try: self.each(stages)
     except BaseException as e:

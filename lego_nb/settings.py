@@ -95,7 +95,8 @@ def check_inputs(
             if not Path(settings[f]).is_dir(): raise UserError(f"--{f.replace('_', '-')} {settings[f]}: no such folder")
             image_files(settings[f])
     s, train = settings, not stages or 'finetune' in stages
-    needed = dict(id_pairs=train and s['id_ratio'] > 0, restorer=train or not s['restored'], ood=not s['restored'])
+    fits = s['oracle'].split(':')[0] == 'dot' and (not stages or 'refine' in stages) # to the clean side of the pairs
+    needed = dict(id_pairs=train and s['id_ratio'] > 0 or fits, restorer=train or not s['restored'], ood=not s['restored'])
     for f, needs in needed.items():
         if needs and not demo and not s[f]: raise UserError(f"preset '{s['preset']}' needs --{f.replace('_', '-')}")
     if settings['prompts']: read_prompts(settings['prompts'])

@@ -45,9 +45,10 @@ def read_config(
 
 def differences(old, new):
     "The settings that differ and matter"
-    old = {**PRESETS.get(old.get('preset'), {}), 'hold_out': 0, **old} # what an older version did not know was at its default
+    preset = PRESETS.get(old.get('preset'), {})
+    old = {**preset, **(preset and dict(hold_out=0)), **old} # what an older version did not know was at its default
     later, free = [*FOLDERS, 'restorer'], ['accumulate', 'log_with'] # named when they are needed; without effect on results
-    return [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in free and not (k in later and old.get(k) is None and not (k == 'test_id' and old['hold_out']))]
+    return [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in free and not (k in later and old.get(k) is None and not (k == 'test_id' and old.get('hold_out')))]
 
 def refuse_difference(old, new, out, begun=()):
     "`UserError` with the settings that differ between two runs in one folder, save those of stages that have not begun"

@@ -10,6 +10,7 @@ import gc
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
+from .flow import flux_mu
 from .folders import load_part, on_device
 from .images import UserError
 
@@ -184,9 +185,8 @@ def mu(self:Flux1,
     config={}, # of the scheduler; what it lacks is FLUX.1-dev's
 ):
     "Exponent of the shift"
-    low,high = config.get('base_shift', .5),config.get('max_shift', 1.15)
-    few,many = config.get('base_image_seq_len', 256),config.get('max_image_seq_len', 4096)
-    return low + (high-low) * (tokens-few) / (many-few)
+    names = 'base_shift','max_shift','base_image_seq_len','max_image_seq_len'
+    return flux_mu(tokens, **{k: config[k] for k in names if k in config})
 
 @patch
 def mu(self:Flux2, tokens, steps, config={}):

@@ -15,9 +15,13 @@ from .images import UserError
 # %% ../nbs/02_flow.ipynb #2a487bab
 def flux_mu(
     tokens:int, # image tokens: (H/16)*(W/16) for FLUX
+    base_shift:float=.5, # at `base_image_seq_len` tokens; these four are named as in a scheduler's settings
+    max_shift:float=1.15, # at `max_image_seq_len` tokens
+    base_image_seq_len:int=256,
+    max_image_seq_len:int=4096,
 )->float: # exponent of the shift, about 0.5 to 1.15
     "FLUX.1's resolution-dependent shift of the time grid."
-    return 0.5 + (1.15-0.5) * (tokens-256) / (4096-256)
+    return base_shift + (max_shift-base_shift) * (tokens-base_image_seq_len) / (max_image_seq_len-base_image_seq_len)
 
 # %% ../nbs/02_flow.ipynb #c7f6eb8d
 def shift_time(

@@ -618,6 +618,7 @@ def finetune(self:Run):
         small = {*self.too_small({r['id']: pseudo/r['lq_file_name'] for r in rows})}
         rows = [r for r in rows if r['id'] not in small]
         if not rows and self.settings['id_ratio'] < 1:
+            if small: raise UserError(f"{self.out}: no pseudo-pair has room for a crop of {self.settings['crop']} ({len(small)} are smaller)")
             raise UserError(f'{self.out}: the gate kept no pseudo-pair; give the same command a looser --gate-value')
         self.say(f'Stage 2  {name}: {self.settings["iterations"]} iterations, {len(rows)} out-of-distribution pairs')
         began = time.time()
@@ -674,6 +675,7 @@ def check_training(self:Run):
         if len(small) == len(files): raise UserError(f'{text}: take a smaller --crop')
         self.say(f"Data     {text} and will not be trained on: {', '.join(small[:3])}")
 
+# %% ../nbs/72_run.ipynb #571d98f1
 @patch
 def check_fit(self:Run, pairs, model, crop=None):
     "`UserError` for in-distribution pairs that do not fit the restorer, or the crop"
@@ -683,6 +685,7 @@ def check_fit(self:Run, pairs, model, crop=None):
         raise UserError(f"--restorer {self.settings['restorer']} enlarges by {model.scale}, the pairs of this preset by {scale}")
     check_pairs(pairs, model.scale, crop)
 
+# %% ../nbs/72_run.ipynb #63f45d3b
 @patch
 def too_small(self:Run, files):
     "Ids of images that have no room for a training crop"

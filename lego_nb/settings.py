@@ -23,7 +23,7 @@ PAPER = dict(
     weight_decay=.01, schedule='cosine', clip=1., ema=.9999, crop=512, mixed_precision='bf16', checkpoint_every=1000, log_with='auto', latents=0, seed=0)
 
 # %% ../nbs/70_settings.ipynb #875bf635
-POCKET = dict(PAPER, restorer='pocket', oracle='pocket', solver='fireflow', steps=8, t0=.9, guidance=2., inject_steps=1, tile=64, overlap=16,
+POCKET = dict(PAPER, restorer='pocket', oracle='pocket', solver='fireflow', steps=12, t0=.9, guidance=2., inject_steps=1, tile=64, overlap=16,
     min_side=None, refine_batch=16, control_images=8, gate='niqe-pocket', gate_mode='quantile', gate_value=.9, min_fidelity=20., perceptual=None,
     iterations=250, batch_size=16, reduction='pooled', ood_weight=.5, lr=3e-5, warmup=10, ema=0., crop=64, mixed_precision='no', checkpoint_every=100, log_with='none')
 PRESETS = {'pocket': POCKET, 'gopro-reds': dict(PAPER, first_n=6000), 'gopro-realblur': PAPER,

@@ -91,15 +91,17 @@ def oracle_degradation(
 # %% ../nbs/90_pocket.ipynb #93ee2600
 class Stop(UserError): "The time that was given is used up; the same command goes on"
 
+# %% ../nbs/90_pocket.ipynb #61f7a3d8
 def optimizers(
     model,  # nn.Module
     lr,     # learning rate
     muon,   # whether Muon takes the matrices of transformer blocks
-):
-    "AdamW, and Muon beside it"
+): # a list of them
+    "AdamW, and Muon beside it. `UserError`: a torch without it"
     if not muon: return [torch.optim.AdamW(model.parameters(), lr, fused=True)]
-    named = {k: p.ndim == 2 and 'transformer_blocks' in k and 'norm' not in k for k, p in model.named_parameters()}
-    matrices, rest = ([p for k, p in model.named_parameters() if named[k] is o] for o in (True, False))
+    if not hasattr(torch.optim, 'Muon'): raise UserError(f'torch {torch.__version__} has no Muon: this recipe needs 2.9 or newer')
+    def matrix(name, p): return p.ndim == 2 and 'transformer_blocks' in name and 'norm' not in name
+    matrices, rest = ([p for k, p in model.named_parameters() if matrix(k, p) is o] for o in (True, False))
     return [torch.optim.AdamW(rest, lr, (.9, .98), fused=True), torch.optim.Muon(matrices, lr, .02, adjust_lr_fn='match_rms_adamw')]
 
 # %% ../nbs/90_pocket.ipynb #c18e5d37
@@ -127,8 +129,10 @@ class Recipe:
 @patch
 def load(self:Recipe):
     s = torch.load(self.path, weights_only=True, map_location=self.device)
-    self.model.load_state_dict(s['model']); self.mean.load_state_dict(s['ema'])
-    for o, state in zip(self.opts, s['optimizers'], strict=True): o.load_state_dict(state)
+    try:
+        self.model.load_state_dict(s['model']); self.mean.load_state_dict(s['ema'])
+        for o, state in zip(self.opts, s['optimizers'], strict=True): o.load_state_dict(state)
+    except (KeyError, RuntimeError, ValueError): raise UserError(f'{self.path}: the state of another recipe; remove it, or choose another --out') from None
     self.step = s['step']
 
 @patch
@@ -159,21 +163,20 @@ def fit(self:Recipe,
 ):
     "Run to the end, or to the deadline"
     from tqdm.auto import tqdm
-    end = self.iterations
-    with tqdm(total=end, initial=self.step, desc=Path(self.path).stem, mininterval=5, disable=not progress) as bar:
-        while self.step < end:
+    with tqdm(total=self.iterations, initial=self.step, desc=Path(self.path).stem, mininterval=5, disable=not progress) as bar:
+        while self.step < self.iterations:
             value = loss(self.model, torch.Generator().manual_seed(1_000_003 + self.step), self.step)
             self.update(value)
             if self.step % 50 == 0: bar.set_postfix(loss=f'{value.item():.4f}')
             bar.update()
             late = self.deadline is not None and time.time() > self.deadline
-            if self.step % every == 0 or late or self.step == end: self.save()
-            if late and self.step < end: raise Stop(f'time is up at step {self.step} of {end}; the same command goes on')
+            if self.step % every == 0 or late or self.step == self.iterations: self.save()
+            if late and self.step < self.iterations: raise Stop(f'time is up at step {self.step} of {self.iterations}; the same command goes on')
     return self.mean
 
 # %% ../nbs/90_pocket.ipynb #273d9c2d
 def half_precision(device):
-    "bfloat16 on a GPU, float32 on a CPU, where small matrices gain nothing; the one warning, about norms that stay in float32, says nothing to anybody"
+    "bfloat16 on a GPU. On a CPU it was twice as slow as float32. Its one warning, of norms that stay in float32, says nothing to anybody"
     warnings.filterwarnings('ignore', message='Mismatch dtype between input and weight')
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type != 'cpu')
 
@@ -298,7 +301,7 @@ tags: [image-restoration, flow-matching, pocket]
 | part | file | what it is |
 |---|---|---|
 | restorer | `restorer/` | {restorer:.2f} M weights, residual convolutions, trained on a weak degradation (blur up to 0.8 px, white noise 1-20/255) |
-| oracle | `oracle/` | {oracle:.2f} M weights, FLUX transformer (1 double and 5 single blocks, width 128) over 4x4 pixel patches, half precision |
+| oracle | `oracle/` | {oracle:.2f} M weights, FLUX transformer (1 double and 5 single blocks, width {width}) over {side}x{side} pixel patches, half precision |
 | statistics | `niqe.safetensors` | mean and covariance of the NIQE features of the training photographs, blocks of 32 px |
 
 **Data.** {photographs} clean photographs: the Kodak set (unrestricted usage) and Unsplash (Unsplash licence). {validation} more were used for choices only.
@@ -324,7 +327,7 @@ def write_weights(
     oracle.save_pretrained(out/'oracle', dtype=torch.float16)
     save_niqe(stats, out/'niqe.safetensors')
     count = lambda m: sum(p.numel() for p in m.parameters())/1e6
-    (out/'README.md').write_text(CARD.format(restorer=count(restorer), oracle=count(oracle.transformer), **facts))
+    (out/'README.md').write_text(CARD.format(restorer=count(restorer), oracle=count(oracle.transformer), width=oracle.transformer.inner_dim, side=oracle.multiple, **facts))
     write_json(hashes(out), out/'hashes.json')
 
 # %% ../nbs/90_pocket.ipynb #e49225fc

@@ -85,13 +85,13 @@ def multiple(self:Family, vae):
 # %% ../nbs/08_families.ipynb #8b1f974f
 @patch
 def tiny_vae(self:Flux1):
-    "The pocket oracle's autoencoder, which loses nothing"
+    "A patch transform, which loses nothing"
     from lego_nb.autoencoder import PatchAutoencoder
     return PatchAutoencoder()
 
 @patch
 def tiny_vae(self:Flux2):
-    "A random autoencoder of FLUX.2's kind: 8 channels at half the size, before the patches"
+    "A random autoencoder of FLUX.2's kind: 8 channels at half the side, before the patches"
     from diffusers import AutoencoderKLFlux2
     return AutoencoderKLFlux2(down_block_types=['DownEncoderBlock2D']*2, up_block_types=['UpDecoderBlock2D']*2,
                               block_out_channels=(8,8), latent_channels=8, norm_num_groups=4)

@@ -189,7 +189,7 @@ def tiny_oracle(
     family=FAMILIES[0],
     **config # of the transformer, over `POCKET`
 ): # the folder
-    "Write a random model of pocket size"
+    "Write a random model of a few million weights"
     import lego_nb.autoencoder # it quiets the import of diffusers
     import diffusers
     config = POCKET | family.tiny | config

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SUFFIXES', 'OTHERS', 'PLUGINS', 'INSTALL', 'UserError', 'Unreadable', 'expand_home', 'atomic_path', 'allow_pixels',
            'read_image', 'quantize', 'write_image', 'readable', 'cure', 'walk_files', 'left_out', 'image_id',
-           'image_files', 'sound', 'image_seed', 'write_json', 'read_text', 'read_table', 'markdown_grid', 'read_jsonl',
-           'append_jsonl', 'show_images', 'pad_to_multiple', 'apply_tiled', 'cut_crops']
+           'image_files', 'leave_out', 'sound', 'image_seed', 'write_json', 'read_text', 'read_table', 'markdown_grid',
+           'read_jsonl', 'append_jsonl', 'show_images', 'pad_to_multiple', 'apply_tiled', 'cut_crops']
 
 # %% ../nbs/00_images.ipynb #0c5a6e98
 import contextlib, csv, functools, hashlib, importlib.util, io, itertools, json, math, os, re, secrets, unicodedata
@@ -55,7 +55,7 @@ def allow_pixels(
     from PIL import Image
     if n is not None and n < 1: raise UserError(f'--max-pixels {n}: give a number of pixels above 0.')
     Image.MAX_IMAGE_PIXELS = 2**30//4//3 if n is None else -(-int(n)//2)  # Pillow refuses twice this number
-    if n: os.environ['OPENCV_IO_MAX_IMAGE_PIXELS'] = str(n)
+    if n and n > 2**30: os.environ['OPENCV_IO_MAX_IMAGE_PIXELS'] = str(n)
 
 # %% ../nbs/00_images.ipynb #d4b2862b
 def read_image(
@@ -178,6 +178,16 @@ def image_files(
     raise UserError(f'No images in {folder}: looked for {" ".join(readable())}.')
 
 # %% ../nbs/00_images.ipynb #0ab660cc
+_named = set()
+
+def leave_out(
+    e,  # Unreadable
+    say=print,
+):
+    "Name what is left out, once in a process."
+    if (str(e), say) not in _named: say(f'left out: {e}')
+    _named.add((str(e), say))
+
 def sound(
     files,  # id -> Path
     most=None,  # so many are enough, from all over the folder; None: all
@@ -195,7 +205,7 @@ def sound(
             some, queue = queue[:n - len(good)], queue[n - len(good):]
             found = [*zip(some, pool.map(fault, (files[i] for i in some)))]
             good, faults = good + [i for i, e in found if e is None], faults + [e for _, e in found if e]
-    for e in faults: say(f'left out: {e}')
+    for e in faults: leave_out(e, say)
     if not good and faults: raise Unreadable(f'None of {len(faults)} images can be read: {faults[0]}')
     return {i: files[i] for i in ids if i in {*good}}
 

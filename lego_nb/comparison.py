@@ -13,7 +13,7 @@ from fastcore.basics import patch, store_attr
 from os.path import commonprefix
 from pathlib import Path
 from .images import UserError, atomic_path, image_files, markdown_grid, quantize, read_image, write_json
-from .datasets import photograph_of
+from .datasets import counted_as
 from .metrics import BUILT_IN, NO_WEIGHTS, Missing, available, online, pyiqa_configs
 from .preference import named_folders
 from .restoration import ahead, at_once, batches, cause, image_size
@@ -161,7 +161,7 @@ def judge(self:Comparison, k, ids, x, refs):
             self.problems.append(f'{k}, {_few([ids[n] for n in want])}: {e}')
             continue
         for n,v in zip(want, values.tolist()):
-            who = dict(model=k, split=self.split, photograph=photograph_of(ids[n]), image=ids[n], seed=0)
+            who = dict(model=k, split=self.split, photograph=counted_as(ids[n], self.files[k][ids[n]], self.ref and self.ref[ids[n]]), image=ids[n], seed=0)
             self.rows.append({**who, 'metric': m.name, 'value': v})
     if k in self.vectors and self.vectors[k][1] is None:
         self.vectors[k][2].update(zip(ids, in_halves(self.features.fn, x)))

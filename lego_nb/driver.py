@@ -6,10 +6,10 @@
 __all__ = ['Refiner', 'read_prompts', 'refine_folder']
 
 # %% ../nbs/27_driver.ipynb #d186cbd3
-import csv, json, time
+import json, time, unicodedata
 from pathlib import Path
 from fastcore.basics import store_attr, patch
-from .images import UserError, append_jsonl, read_image, read_jsonl
+from .images import UserError, append_jsonl, read_image, read_jsonl, read_table, read_text
 from .restoration import STOPS, Driver, cause, reason
 
 # %% ../nbs/27_driver.ipynb #c8c38684
@@ -91,9 +91,10 @@ def read_prompts(
     "The prompts of images that have one of their own. `UserError`: no such file, or another layout"
     path = Path(path)
     try:
-        if path.suffix == '.json': res = json.loads(path.read_text(encoding='utf-8'))
+        if path.suffix == '.json': res = json.loads(read_text(path))
         elif path.suffix == '.jsonl': res = {r['id']: r['prompt'] for r in read_jsonl(path)}
-        else: res = {r['id']: r['prompt'] for r in csv.DictReader(path.read_text(encoding='utf-8').splitlines())}
+        else: res = {r['id']: r['prompt'] for r in read_table(path)}
+        res = {unicodedata.normalize('NFC', i): p for i, p in res.items()} # as ids of images are
         if all(isinstance(v, str) for v in res.values()) and path.suffix in ('.json', '.jsonl', '.csv'): return res
     except FileNotFoundError: raise UserError(f'{path}: no such file of prompts') from None
     except (ValueError, KeyError, AttributeError, TypeError): pass

@@ -11,8 +11,9 @@ __all__ = ['COLUMNS', 'MODELS', 'score_image', 'evaluate_model', 'read_scores', 
 import csv, math
 import numpy as np, torch
 from pathlib import Path
-from .images import UserError, atomic_path, image_files, markdown_grid, quantize, read_image, write_image
-from .datasets import photograph_of
+from .images import Unreadable, UserError, atomic_path, image_files, leave_out, markdown_grid, quantize, read_image
+from .images import read_table, write_image
+from .datasets import counted_as, mark_crops
 from .metrics import metric, score
 
 # %% ../nbs/40_evaluation.ipynb #21b0e88e
@@ -42,10 +43,11 @@ def score_image(
     return {m.name: float(score(x, m, ref if m.needs_ref else None)[0]) for m in able}
 
 # %% ../nbs/40_evaluation.ipynb #2e41ef3d
-def _keep(images, id, **by_model):
+def _keep(images, id, is_crop, **by_model):
     for name, x in by_model.items():
         path = Path(images)/name/f'{id}.png'
         if x is not None and not (name in ('degraded', 'truth') and path.exists()): write_image(x, path)
+        if x is not None and is_crop: mark_crops(Path(images)/name)
 
 # %% ../nbs/40_evaluation.ipynb #2e2c8365
 def evaluate_model(
@@ -59,14 +61,21 @@ def evaluate_model(
     tile=None, # handed to `restore`, pixels
     images=None, # folder that gets <name>/<id>.png, and degraded/ and truth/ once
 ): # list of dict(model, split, photograph, image, seed, metric, value)
-    "Restore every file and measure it."
+    "Restore every file and measure it; one that cannot be read is named and left out. `Unreadable`: all are."
     by, run, rows = [metric(m, device) for m in metrics], _runner(model, tile), []
+    judged = not files
     for id, (lq, gt) in files.items():
-        y, ref = (None if f is None else read_image(f)[None].to(device) for f in (lq, gt))
-        x = quantize(run(id, y))
-        if images: _keep(images, id, **{'degraded': y, 'truth': ref, name: x})
-        row = dict(model=name, split=split, photograph=photograph_of(id), image=id, seed=seed)
+        try:
+            y, ref = (None if f is None else read_image(f)[None].to(device) for f in (lq, gt))
+            x = quantize(run(id, y))
+        except Unreadable as e:
+            leave_out(e)
+            continue
+        photograph, judged = counted_as(id, lq, gt), True
+        if images: _keep(images, id, photograph != id, **{'degraded': y, 'truth': ref, name: x})
+        row = dict(model=name, split=split, photograph=photograph, image=id, seed=seed)
         rows += [{**row, 'metric': k, 'value': v} for k, v in score_image(x, ref, by).items()]
+    if not judged: raise Unreadable(f'Cannot read the image files of a test: not one of {len(files)}.')
     return rows
 
 # %% ../nbs/40_evaluation.ipynb #b6b24669
@@ -78,10 +87,9 @@ def read_scores(
     path, # scores.csv
 ): # list of rows, numbers as numbers
     "The rows of a scores file."
-    try:
-        with open(path, newline='', encoding='utf-8') as f:
-            return [{**r, 'seed': int(r['seed']), 'value': float(r['value'])} for r in csv.DictReader(f)]
+    try: return [{**r, 'seed': int(r['seed']), 'value': float(r['value'])} for r in read_table(path)]
     except FileNotFoundError: raise UserError(f'no scores in {path}: run the evaluation first') from None
+    except UserError: raise
     except (KeyError, ValueError, TypeError):
         raise UserError(f'{path}: not a scores file, its columns are {", ".join(COLUMNS)}') from None
 

@@ -14,7 +14,6 @@ import numpy as np, torch.nn.functional as F
 from pathlib import Path
 from types import SimpleNamespace
 from .images import UserError, atomic_path, image_files, read_image, read_jsonl, show_images
-from .datasets import photograph_of
 from .evaluation import bootstrap_ci, caption, gains, headline, joined, read_scores
 from .evaluation import table_head, table_parts
 from .control import control_means, prompt_adds
@@ -288,7 +287,8 @@ def photographs_html(
 ): # HTML
     "Test images of a split, evenly from the smallest gain to the largest."
     g, ids = gains(r.scores, split=split), sorted({i for f in r.images.get(split, {}).values() for i in f})
-    chosen = pick(sorted(ids, key=lambda i: g.get(photograph_of(i), 0)), n)
+    photograph = {s['image']: s['photograph'] for s in r.scores if s['split'] == split}
+    chosen = pick(sorted(ids, key=lambda i: g.get(photograph.get(i), 0)), n)
     some = f'<p>{len(chosen)} of {len(ids)}, from the smallest gain to the largest.</p>'
     return (some if len(chosen) < len(ids) else '') + ''.join(photograph_html(r, split, i) for i in chosen)
 

@@ -11,9 +11,11 @@ __all__ = ['COLUMNS', 'MODELS', 'score_image', 'evaluate_model', 'read_scores', 
 import csv, math
 import numpy as np, torch
 from pathlib import Path
+from .console import progress
 from .images import UserError, atomic_path, image_files, markdown_grid, quantize, read_image, write_image
 from .datasets import photograph_of
 from .metrics import metric, score
+from .restoration import each_pass
 
 # %% ../nbs/40_evaluation.ipynb #21b0e88e
 def _runner(model, tile=None):
@@ -61,12 +63,15 @@ def evaluate_model(
 ): # list of dict(model, split, photograph, image, seed, metric, value)
     "Restore every file and measure it."
     by, run, rows = [metric(m, device) for m in metrics], _runner(model, tile), []
-    for id, (lq, gt) in files.items():
-        y, ref = (None if f is None else read_image(f)[None].to(device) for f in (lq, gt))
-        x = quantize(run(id, y))
-        if images: _keep(images, id, **{'degraded': y, 'truth': ref, name: x})
-        row = dict(model=name, split=split, photograph=photograph_of(id), image=id, seed=seed)
-        rows += [{**row, 'metric': k, 'value': v} for k, v in score_image(x, ref, by).items()]
+    with progress(total=len(files), label=f'judge {name} on {split}', leave=False) as bar:
+        for n, (id, (lq, gt)) in enumerate(files.items()):
+            y, ref = (None if f is None else read_image(f)[None].to(device) for f in (lq, gt))
+            def moved(share): bar.update(max(0, min(share/2, n + .5 - bar.n))) # restoring is half of it
+            with each_pass(model, y.shape[:-3:-1], tile, moved): x = quantize(run(id, y))
+            if images: _keep(images, id, **{'degraded': y, 'truth': ref, name: x})
+            row = dict(model=name, split=split, photograph=photograph_of(id), image=id, seed=seed)
+            rows += [{**row, 'metric': k, 'value': v} for k, v in score_image(x, ref, by).items()]
+            bar.update(n + 1 - bar.n)
     return rows
 
 # %% ../nbs/40_evaluation.ipynb #b6b24669

@@ -12,11 +12,12 @@ import numpy as np, torch
 from fastcore.basics import patch, store_attr
 from os.path import commonprefix
 from pathlib import Path
+from .console import cause, progress
 from .images import UserError, atomic_path, image_files, markdown_grid, quantize, read_image, write_json
 from .datasets import counted_as
 from .metrics import BUILT_IN, NO_WEIGHTS, Missing, available, online, pyiqa_configs
 from .preference import named_folders
-from .restoration import ahead, at_once, batches, cause, image_size
+from .restoration import ahead, at_once, batches, image_size
 from .evaluation import bootstrap_ci, caption, gains, paired_test, read_scores, write_scores
 from .report import BLUE, GREY, detail_box, pick
 from .distances import features_key, inception, load_features, save_features, set_distances
@@ -224,9 +225,13 @@ def run(self:Comparison):
     pixels = 2**18 if torch.device(self.device).type == 'cpu' else 2**40 # what outgrows a CPU's caches takes up to four times as long
     groups = batches(sorted(work), lambda size: at_once(size, self.batch_size, pixels), lambda i: image_size(first[i]))
     try:
-        for keys,images in ahead(read, [[(k, i) for i in ids for k in work[i]] for ids in groups], self.workers):
-            self.take(list(dict.fromkeys(i for _,i in keys)), dict(zip(keys, images)))
-            if time.monotonic() - saved > 30: self.save(); saved = time.monotonic()
+        todo = [[(k, i) for i in ids for k in work[i]] for ids in groups]
+        bar = progress(total=sum(map(len, todo)), label='judge')
+        with bar:
+            for keys,images in ahead(read, todo, self.workers):
+                self.take(list(dict.fromkeys(i for _,i in keys)), dict(zip(keys, images)))
+                bar.update(len(keys))
+                if time.monotonic() - saved > 30: self.save(); saved = time.monotonic()
     finally: self.save()
     self.measure()
     self.save()

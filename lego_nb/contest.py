@@ -16,8 +16,9 @@ import json, re, time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from .console import bars
 from .images import UserError, append_jsonl, image_files, markdown_grid, read_image, read_jsonl, write_image, write_json
-from .run import Run, bars
+from .run import Run
 from .settings import FOLDERS, resolve_settings
 from .preference import named_folders
 from .tables import HELD, ahead, crossed_ci, crossed_means, judge_claim, lead, mean_psnr, save_text, scores_of
@@ -325,7 +326,7 @@ def test_images(
     from lego_nb.restoration import restore_folder
     tile = run.settings['tile']
     def restore(model, files, out):
-        _, failed = restore_folder(run.load(model), files, out, tile=tile, device=run.device, progress=False)
+        _, failed = restore_folder(run.load(model), files, out, tile=tile, device=run.device)
         if failed: raise UserError(f'{failed[0][0]}: {failed[0][1]}')
     for split, files in run.test_sets().items():
         lq = {i: f for i, (f, _) in files.items()}
@@ -397,7 +398,7 @@ def oracle_floor(
     truth, ids = image_files(run.data()['ood_truth']), image_files(run/'pseudo/restored')
     folder, clean = run/'controls/floor', {i: truth[i] for i in ids}
     if len(list(folder.rglob('*.png'))) < len(clean):
-        failed = refine_folder(run.oracle(), clean, folder, run.refine_settings(), run.settings['refine_batch'], progress=False)
+        failed = refine_folder(run.oracle(), clean, folder, run.refine_settings(), run.settings['refine_batch'])
         if failed: raise UserError(f'{failed[0][0]}: {failed[0][1]}')
     sets = dict(restored=run/'pseudo/restored', targets=run/'pseudo/targets', floor=folder)
     return {k: round(mean_psnr(run, f), 3) for k, f in sets.items()}

@@ -9,8 +9,9 @@ __all__ = ['Refiner', 'read_prompts', 'refine_folder']
 import json, time, unicodedata
 from pathlib import Path
 from fastcore.basics import store_attr, patch
+from .console import STOPS, cause, reason
 from .images import UserError, append_jsonl, read_image, read_jsonl, read_table, read_text
-from .restoration import STOPS, Driver, cause, reason
+from .restoration import Driver
 
 # %% ../nbs/27_driver.ipynb #c8c38684
 class Refiner(Driver):
@@ -42,10 +43,11 @@ class Refiner(Driver):
 @patch
 def work(self:Refiner, ids, x):
     "Refine a batch: (candidates, their scores, facts) of each image"
-    from lego_nb.refinement import refine
+    from lego_nb.refinement import refine, step_count
     began, s, x = time.time(), self.settings, x.to(self.oracle.device)
     own = [self.prompts.get(i, s.prompt) for i in ids] if self.prompts else None
-    y, info = refine(self.oracle, x, s, ids=ids, prompts=own)
+    share = len(ids)/step_count(self.oracle, s, *x.shape[-2:])
+    y, info = refine(self.oracle, x, s, ids=ids, prompts=own, callback=lambda *_: self.advance(share))
     y, seconds = y if s.candidates else [y], round((time.time() - began)/len(ids), 3)
     facts = dict(oracle=self.oracle.name, evaluations=info['evaluations'], batch=len(ids), seconds=seconds)
     rows = zip(*[self.score(ids, o, x) for o in y]) if self.gate else [None]*len(ids)

@@ -11,10 +11,12 @@ __all__ = ['COLUMNS', 'MODELS', 'score_image', 'evaluate_model', 'read_scores', 
 import csv, math
 import numpy as np, torch
 from pathlib import Path
+from .console import progress
 from .images import Unreadable, UserError, atomic_path, image_files, leave_out, markdown_grid, quantize, read_image
 from .images import read_table, write_image
 from .datasets import counted_as, mark_crops
 from .metrics import metric, score
+from .restoration import each_pass
 
 # %% ../nbs/40_evaluation.ipynb #21b0e88e
 def _runner(model, tile=None):
@@ -64,17 +66,20 @@ def evaluate_model(
     "Restore every file and measure it; one that cannot be read is named and left out. `Unreadable`: all are."
     by, run, rows = [metric(m, device) for m in metrics], _runner(model, tile), []
     judged = not files
-    for id, (lq, gt) in files.items():
-        try:
-            y, ref = (None if f is None else read_image(f)[None].to(device) for f in (lq, gt))
-            x = quantize(run(id, y))
-        except Unreadable as e:
-            leave_out(e)
-            continue
-        photograph, judged = counted_as(id, lq, gt), True
-        if images: _keep(images, id, photograph != id, **{'degraded': y, 'truth': ref, name: x})
-        row = dict(model=name, split=split, photograph=photograph, image=id, seed=seed)
-        rows += [{**row, 'metric': k, 'value': v} for k, v in score_image(x, ref, by).items()]
+    with progress(total=len(files), label=f'judge {name} on {split}', leave=False) as bar:
+        for n, (id, (lq, gt)) in enumerate(files.items()):
+            try:
+                y, ref = (None if f is None else read_image(f)[None].to(device) for f in (lq, gt))
+                def moved(share): bar.update(max(0, min(share/2, n + .5 - bar.n))) # restoring is half of it
+                with each_pass(model, y.shape[:-3:-1], tile, moved): x = quantize(run(id, y))
+            except Unreadable as e:
+                leave_out(e)
+                continue
+            photograph, judged = counted_as(id, lq, gt), True
+            if images: _keep(images, id, photograph != id, **{'degraded': y, 'truth': ref, name: x})
+            row = dict(model=name, split=split, photograph=photograph, image=id, seed=seed)
+            rows += [{**row, 'metric': k, 'value': v} for k, v in score_image(x, ref, by).items()]
+            bar.update(n + 1 - bar.n)
     if not judged: raise Unreadable(f'Cannot read the image files of a test: not one of {len(files)}.')
     return rows
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from safetensors import SafetensorError
+from . import console
 from .images import UserError, atomic_path, image_seed, read_jsonl, write_json
 from .mixing import Mixture, counts, draw_batch, pairs_for
 from .restoration import ahead
@@ -417,19 +418,17 @@ def track(self: Adaptation):
 @patch
 def train(self: Adaptation, progress=True, callback=None, label='finetune'):
     "All updates from the latest checkpoint on. Returns the trained restorer on the device of the one passed in."
-    from tqdm.auto import tqdm
     s, acc = self.settings, self.accelerator
     with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(s.workers) as pool:
         self.pool, start = pool if acc.device.type != 'cpu' else None, self.resume()
         self.track()
-        bar = tqdm(total=s.iterations, initial=start, disable=not (progress and acc.is_main_process), desc=label)
-        for batch in self.batches(start):
-            self.update(batch)
-            bar.update()
-            save = self.step % s.checkpoint_every == 0 or self.step == s.iterations
-            if save or self.step % 10 == 0: self.report(bar, callback)
-            if save: self.save()
-        bar.close()
+        with console.progress(None, s.iterations, label, 'iteration', progress and acc.is_main_process, start) as bar:
+            for batch in self.batches(start):
+                self.update(batch)
+                bar.update()
+                save = self.step % s.checkpoint_every == 0 or self.step == s.iterations
+                if save or self.step % 10 == 0: self.report(bar, callback)
+                if save: self.save()
         if acc.trackers: acc.end_training()
     return self.adapted(next(self.restorer.parameters()).device)
 

@@ -15,9 +15,9 @@ import numpy as np, torch, torch.nn.functional as F
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from .console import cause, progress as shown
 from .images import UserError, markdown_grid, quantize, read_image
 from .metrics import POCKET_NIQE, load_niqe, metric, niqe_metric, psnr, pyiqa_configs, score, shut_network
-from .restoration import cause
 
 # %% ../nbs/23_gate.ipynb #9af02e19
 def gradients(
@@ -293,7 +293,7 @@ def score_rows(
     files:dict, # id -> dict of `target`, `restored`, `lq` files; without `lq` there is no consistency
     settings, # `GateSettings`, or the name of a no-reference metric
     device='cpu',
-    progress=None, # wraps the loop, like tqdm
+    progress=None, # wraps the loop, like tqdm; None: `console.progress`
     records=None, # id -> record that may hold `scores` and `scorer`, see `score_batch`
 ): # list of rows dict(id, scores, scorer)
     "Score every target and its restoration, unless its record has it."
@@ -305,7 +305,8 @@ def score_rows(
             x, r, y = (read_image(f[k])[None].to(device) if f.get(k) else None for k in ('target', 'restored', 'lq'))
             known = score_batch(x, r, y, settings)[0]
         return dict(id=i, scores=known['scores'], scorer=facts)
-    return [row(i, f) for i, f in (progress or iter)(files.items())]
+    progress = progress or functools.partial(shown, label='gate', unit='target')
+    return [row(i, f) for i, f in progress(files.items())]
 
 # %% ../nbs/23_gate.ipynb #5515dacb
 def _sign(settings): return -1 if settings.mode != 'none' and lower_is_better(settings.metric) else 1

@@ -8,6 +8,7 @@ __all__ = ['invert', 'reconstruction', 'markdown_table', 'reconstruction_table',
 # %% ../nbs/21_inversion.ipynb #3450279a
 from itertools import product
 from fastcore.foundation import L
+from .console import progress
 from .flow import evaluations, integrate
 from .images import markdown_grid
 from .metrics import psnr
@@ -47,7 +48,7 @@ def reconstruction(
 )->L: # a dict for each: t0, solver, steps, evaluations both ways, psnr in dB, mean, std and expected std of the latents
     "Null-prompt round trips of `x`, averaged over the batch."
     z,rows = oracle.encode(x),L()
-    for t0,solver,n in product(L(t0s), L(solvers), L(steps)):
+    for t0,solver,n in progress([*product(L(t0s), L(solvers), L(steps))], label='check', unit='round trip', leave=False):
         grid = oracle.grid(n, *x.shape[-2:], t_max=t0, shift=shift)
         noise,back = _round_trip(oracle, z, grid, solver)
         rows.append(dict(t0=t0, solver=solver, steps=n, evaluations=2*evaluations(solver, n),

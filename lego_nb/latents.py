@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 import torch
 from fastcore.basics import patch
+from . import console
 from .datasets import same_settings
 from .images import UserError, atomic_path, image_seed
 
@@ -134,10 +135,9 @@ def cache_latents(
 ) -> Latents:
     "Encode pairs once. `UserError`: `folder` holds latents of another autoencoder, other pairs or settings."
     from safetensors.torch import save_file
-    from tqdm.auto import tqdm
     folder, total = Path(folder), len(pairs)*variants
     same_settings(identity(restorer, pairs, variants=variants, seed=seed, dtype=dtype), folder/'latents.json')
-    for n, path in enumerate(tqdm(_shards(folder, total), disable=not progress, desc='latents')):
+    for n, path in enumerate(console.progress(_shards(folder, total), label='latents', unit='file', show=progress)):
         if path.exists(): continue
         entries = range(n*SHARD, min((n + 1)*SHARD, total))
         ids, lq, gt = _encode(restorer, pairs, entries, seed, batch_size)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import torch
 from fastcore.basics import chunked
+from .console import progress
 from .datasets import GT_NAMES, Degraded, Pairs, centre_crop, check_crop, check_pairs, first_names, has_pairs
 from .datasets import image_header, lower, paired_files, same_settings, unpaired_files
 from .degradations import DEGRADATIONS
@@ -309,7 +310,6 @@ def prepare(
     truth=True,  # write gt/ too; not for images that are to be learned from without it
 ) -> Path:  # out
     "Write PNG crops of clean images, or what is missing. `UserError`: `out` holds another set."
-    from tqdm.auto import tqdm
     files, out = _clean(files), Path(out)
     settings = dict(degradation=degradation, crop=crop, count=count, scale=scale, seed=seed,
                     centre=centre, truth=truth, images=_digest(files))
@@ -318,7 +318,7 @@ def prepare(
     same_settings(settings, out/'prepared.json')
     todo = _todo(plan, out, ['lq', 'gt'] if truth else ['lq'])
     total = sum(map(len, todo.values()))
-    bar = tqdm(_cut(files, todo, crop), total=total, desc=out.name, unit='crop')
+    bar = progress(_cut(files, todo, crop), total, out.name, 'crop')
     with ThreadPoolExecutor(4) as pool:
         for batch in chunked(bar, batch_size):
             ids, gt = zip(*batch)
@@ -334,10 +334,9 @@ def centre_crops(
     size=256,  # pixels
 ) -> Path:  # out
     "Write the middle of every image, or what is missing. `UserError`: `out` holds another set."
-    from tqdm.auto import tqdm
     out, files = Path(out), {id: f[0] if isinstance(f, tuple) else f for id, f in files.items()}
     same_settings(dict(centre=size, images=_digest(files)), out/'prepared.json')
-    for id, path in tqdm(files.items(), desc=out.name, unit='image'):
+    for id, path in progress(files.items(), label=out.name):
         if (target := out/f'lq/{id}.png').exists(): continue
         write_image(centre_crop(read_image(path), size), target)
     return out

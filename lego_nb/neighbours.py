@@ -8,11 +8,11 @@ __all__ = ['TRANSPORT_RANGES', 'restored_files', 'write_demo_folders', 'autoenco
 
 # %% ../nbs/83_neighbours.ipynb #eed78f03
 from pathlib import Path
+from .console import bars, command
 from .images import UserError, atomic_path, image_files
-from .pipeline import command
 from .preference import lego_preference
 from .preview import keep_facts, numbers, write_csv
-from .run import bars, find_device
+from .run import find_device
 
 # %% ../nbs/83_neighbours.ipynb #b7f977df
 def restored_files(

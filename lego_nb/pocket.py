@@ -18,7 +18,8 @@ from fastcore.basics import patch, store_attr
 from .images import UserError, atomic_path, image_files, read_image, write_json
 from .flow import shift_time
 from .degradations import Draws, add_noise, blur, coloured, pocket_weak
-from .pipeline import command
+from . import console
+from .console import command
 
 # %% ../nbs/90_pocket.ipynb #f5225192
 VALIDATION = [f'kodak_{i}' for i in range(13, 19)] + [f'unsplash_{i}' for i in range(25, 31)]
@@ -89,7 +90,9 @@ def oracle_degradation(
     return add_noise(y, torch.where(pick, mixed, noise), draws.uniform(low, 45)).clamp(0, 1)
 
 # %% ../nbs/90_pocket.ipynb #93ee2600
-class Stop(UserError): "The time that was given is used up; the same command goes on"
+class Stop(UserError):
+    "The time that was given is used up; the same command goes on"
+    code = 1 # exit code: nothing is wrong with the input
 
 # %% ../nbs/90_pocket.ipynb #61f7a3d8
 def optimizers(
@@ -162,8 +165,7 @@ def fit(self:Recipe,
     progress=True, # show a bar
 ):
     "Run to the end, or to the deadline"
-    from tqdm.auto import tqdm
-    with tqdm(total=self.iterations, initial=self.step, desc=Path(self.path).stem, mininterval=5, disable=not progress) as bar:
+    with console.progress(None, self.iterations, Path(self.path).stem, 'iteration', progress, self.step) as bar:
         while self.step < self.iterations:
             value = loss(self.model, torch.Generator().manual_seed(1_000_003 + self.step), self.step)
             self.update(value)

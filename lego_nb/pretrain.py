@@ -8,9 +8,9 @@ __all__ = ['start_restorer', 'lego_pretrain', 'pretrain']
 # %% ../nbs/84_pretrain.ipynb #f3dbf6c4
 import os, re
 from pathlib import Path
+from .console import bars, command
 from .images import UserError
-from .pipeline import command
-from .run import bars, find_device
+from .run import find_device
 
 # %% ../nbs/84_pretrain.ipynb #b6d382fa
 def _text_to_image(name):

@@ -13,8 +13,8 @@ import csv, time
 from dataclasses import asdict, fields, replace
 from itertools import product
 from pathlib import Path
+from .console import command, progress
 from .images import UserError, append_jsonl, atomic_path, image_files, read_jsonl, write_json
-from .pipeline import command
 from .run import STAGES, find_device, read_config, refuse_difference
 from .settings import PRESETS
 
@@ -341,11 +341,10 @@ def fill_cells(
     from lego_nb.images import write_image
     done, wanted = finished(out), list(product(images, map(setting_name, grid)))
     if any(c not in done for c in wanted):
-        from tqdm.auto import tqdm
         from lego_nb.metrics import metric as find
         oracle = load()
         cells = preview(oracle, images, grid, find(metric, oracle.device), done)
-        for row, y in tqdm(cells, total=sum(c not in done for c in wanted), desc='preview', unit='cell'):
+        for row, y in progress(cells, sum(c not in done for c in wanted), 'preview', 'cell'):
             write_image(y, out/f'cells/{row["image"]}/{row["setting"]}.png')
             append_jsonl(row, out/'records.jsonl')
     else: print(f'{len(wanted)} cells, nothing to compute')

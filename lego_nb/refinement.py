@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHOICES', 'RefineSettings', 'check_refine', 'check_model', 'refine_grid', 'feature_bank', 'refine_latents', 'passes',
-           'enlarged', 'refine', 'null_only']
+           'enlarged_size', 'enlarged', 'step_count', 'refine', 'null_only']
 
 # %% ../nbs/25_refinement.ipynb #0ef9def2
 import math, warnings
@@ -20,6 +20,7 @@ from .generation import PROMPT, generate, sdedit, strength_grid
 from .images import UserError, apply_tiled, pad_to_multiple
 from .inversion import invert
 from .metrics import psnr
+from .restoration import tile_count
 
 # %% ../nbs/25_refinement.ipynb #ee528dc0
 @dataclass
@@ -171,6 +172,15 @@ def passes(
     return back + (once if s.method=='inversion' else 0)
 
 # %% ../nbs/25_refinement.ipynb #e0cb566a
+def enlarged_size(
+    height:int,
+    width:int,
+    min_side=None, # of the result, in pixels; None: as it is
+)->tuple: # height, width
+    "The size of an image whose short side has at least `min_side` pixels."
+    f = max(1., (min_side or 0)/min(height, width))
+    return round(height*f), round(width*f)
+
 def enlarged(
     x, # images B×3×H×W
     min_side=None, # of the result, in pixels; None: leave `x` alone
@@ -178,8 +188,19 @@ def enlarged(
     "Images whose short side has at least `min_side` pixels."
     h,w = x.shape[-2:]
     if min_side is None or min(h, w)>=min_side: return x
-    f = min_side/min(h, w)
-    return F.interpolate(x, (round(h*f), round(w*f)), mode='bicubic', antialias=True).clamp(0, 1)
+    return F.interpolate(x, enlarged_size(h, w, min_side), mode='bicubic', antialias=True).clamp(0, 1)
+
+# %% ../nbs/25_refinement.ipynb #7b1abbb6
+def step_count(
+    oracle,
+    s:RefineSettings,
+    height:int, # of the images, pixels
+    width:int,
+)->int: # calls of the callback of `refine`
+    "Steps of a batch, there and back, over all tiles and candidates."
+    h,w = (-(-o//oracle.multiple)*oracle.multiple for o in enlarged_size(height, width, s.min_side))
+    ways = (s.method=='inversion') + len(s.candidates or [s.guidance])
+    return tile_count((w, h), s.tile, s.overlap)*ways*(len(refine_grid(oracle, s, 64, 64))-1)
 
 # %% ../nbs/25_refinement.ipynb #78d1817b
 def refine(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'STAGE_OF', 'ROLES', 'METRICS', 'SHARED', 'Run', 'read_config', 'differences', 'refuse_difference', 'begun',
-           'versions', 'hardware', 'find_device', 'bars', 'grouped', 'link', 'write_jsonl', 'parse_shard']
+           'versions', 'hardware', 'find_device', 'grouped', 'link', 'write_jsonl', 'parse_shard']
 
 # %% ../nbs/72_run.ipynb #ceca1bf0
 import importlib.metadata, json, os, platform, shutil, time
@@ -152,15 +152,16 @@ def say(self:Run, text):
     if self.first: print(text, flush=True)
 
 # %% ../nbs/72_run.ipynb #504df4f4
-def bars():
-    "Whether to show progress bars: tqdm's own switch"
-    return os.environ.get('TQDM_DISABLE', '0') in ('', '0')
+from .console import bars, duration
 
 # %% ../nbs/72_run.ipynb #e0c9cbef
 @patch
-def timed(self:Run, stage, began):
-    "Record that `stage` took the seconds since `began`"
-    if self.first: append_jsonl(dict(stage=stage, seconds=round(time.time() - began, 2)), self/'times.jsonl')
+def timed(self:Run, stage, began, n, unit='images'):
+    "Record and say that `stage` took the seconds since `began` for `n` images, or what `unit` says"
+    seconds, titles = time.time() - began, dict(restore='Stage 0', finetune='Stage 2', evaluate='Judging')
+    if self.first: append_jsonl(dict(stage=stage, seconds=round(seconds, 2), n=n), self/'times.jsonl')
+    kind, _, name = stage.partition(' ')
+    self.say(f"{titles.get(kind, 'Stage 1')}  {name or kind}: {n} {unit} in {duration(seconds)}")
 
 # %% ../nbs/72_run.ipynb #dfa042bb
 @patch
@@ -335,7 +336,7 @@ def restore(self:Run):
     _, failed = restore_folder(model, todo, self/'pseudo/restored', batch_size=self.settings['batch_size'],
                                tile=self.settings['tile'], device=self.device, progress=bars() and self.first)
     self.failures('restore', failed)
-    self.timed('restore', began)
+    self.timed('restore', began, len(todo))
     if failed and not any((self/'pseudo/restored').rglob('[!.]*.png')): raise UserError(f'not one of {len(todo)} images could be restored')
 
 # %% ../nbs/72_run.ipynb #de682dca
@@ -465,7 +466,7 @@ def refine(self:Run):
                       records=self/f'pseudo/records-{self.shard[0]}.jsonl', **how)
     whole = {i: f for i, f in control.items() if not self.missing('targets', [i])}
     if missing: refine_folder(oracle, whole, self/'pseudo/control', null_only(s), note=lambda i, e: self.failures('control', [(i, e)]), **how)
-    self.timed('refine', began)
+    self.timed('refine', began, n + len(missing))
     if files and not any(targets.rglob('[!.]*.png')): raise UserError(f'not one of {len(files)} images could be refined')
 
 # %% ../nbs/72_run.ipynb #e790b620
@@ -484,7 +485,7 @@ def transport(self:Run):
     transport_folder(load_transport(path, self.device, tile=s['tile']), files, self/'pseudo/targets', batch_size=s['refine_batch'],
                      records=self/f'pseudo/records-{self.shard[0]}.jsonl', note=lambda i, e: self.failures('refine', [(i, e)]),
                      suspects=self.failed(), say=self.say, progress=bars() and self.first)
-    self.timed('refine', began)
+    self.timed('refine', began, n)
 
 # %% ../nbs/72_run.ipynb #1a6a5ac6
 @patch
@@ -527,7 +528,7 @@ def gate(self:Run):
     write_jsonl([{**made.get(r['id'], {}), **r} | dict(lq_file_name=f"lq/{r['id']}{files[r['id']].suffix}",
                       restored_file_name=f"restored/{r['id']}.png", targets_file_name=f"targets/{r['id']}.png") for r in rows],
                 self/'pseudo/metadata.jsonl')
-    self.timed('gate', began)
+    self.timed('gate', began, len(ids), 'targets')
     self.say(f"         kept {sum(r['kept'] for r in rows)} of {len(rows)}")
     self.control()
 
@@ -623,7 +624,7 @@ def finetune(self:Run):
         self.say(f'Stage 2  {name}: {self.settings["iterations"]} iterations, {len(rows)} out-of-distribution pairs')
         began = time.time()
         self.train(name, [(r['id'], pseudo/r['lq_file_name'], target(r)) for r in rows])
-        self.timed(f'finetune {name}', began)
+        self.timed(f'finetune {name}', began, self.settings['iterations'], 'iterations')
 
 # %% ../nbs/72_run.ipynb #c57b55ce
 @patch
@@ -719,7 +720,7 @@ def evaluate(self:Run):
         rows += evaluate_model(model, sets[split], METRICS, name, split, seed=self.settings['seed'], device=self.device,
                                tile=self.settings['tile'], images=self/f'evaluation/images/{split}')
         write_scores(rows, f)
-    self.timed('evaluate', began)
+    self.timed('evaluate', began, sum(len(sets[s]) for _, _, s in todo), 'restorations')
 
 # %% ../nbs/72_run.ipynb #dfc55175
 @patch
@@ -760,13 +761,14 @@ def parse_shard(shard):
 @patch
 def go(self:Run, stages):
     "The stages in order; 1 when images failed in them, else None"
+    began = time.time()
     self.open(stages)
     if (before := self.earlier()) and {*STAGES[:4]} & {*stages}: before.precede(self)
     try: self.each(stages)
     except BaseException as e:
         if isinstance(e, KeyboardInterrupt) or cause(e) in STOPS: self.say(self.summary())
         raise
-    self.say(self.summary())
+    self.say(f"{self.summary()}\n{duration(time.time() - began)} in all" + (f"; report: {self/'report.html'}" if 'report' in stages else ''))
     self.meet() # a launcher ends all processes with the first one that exits with an error
     return 1 if self.failed() and {'restore', 'refine'} & set(stages) else None
 

@@ -16,8 +16,9 @@ __all__ = ['ARMS', 'EVIDENCE', 'SDEDIT_T0', 'PRINTED', 'LDM', 'MIX', 'TABLES', '
 import csv, json, re, time
 from pathlib import Path
 from fastcore.meta import delegates
+from .console import command, progress
 from .images import UserError, atomic_path, image_files, markdown_grid, read_jsonl, write_json
-from .pipeline import command, lego_run
+from .pipeline import lego_run
 from .run import Run, write_jsonl
 from .settings import PRESETS, check_inputs, resolve_settings
 
@@ -67,11 +68,11 @@ def control_targets(run, kind):
     folder, files = run/f'controls/{kind}', image_files(run/'pseudo/restored')
     todo = [i for i in files if not (folder/f'{i}.png').exists()]
     if kind == 'nlm':
-        for i in todo: write_image(non_local_means(read_image(files[i])), folder/f'{i}.png')
+        for i in progress(todo, label='nlm'): write_image(non_local_means(read_image(files[i])), folder/f'{i}.png')
     elif todo:
         prompts = {} if kind == 'null' else run.prompts()
         failed = refine_folder(run.oracle(), files, folder, oracle_settings(run, kind), run.settings['refine_batch'],
-                               prompts=prompts, progress=False)
+                               prompts=prompts)
         if failed: raise UserError(f'{failed[0][0]}: {failed[0][1]}')
     return folder
 
@@ -290,7 +291,7 @@ def at_inference(
     if all((images/model/f'{i}.png').exists() for i in files): return
     run.say(f'  {run.out.name} {model}: {len(files)} images')
     settings, size = oracle_settings(run, model[1:]), run.settings['refine_batch']
-    failed = refine_folder(run.oracle(), files, images/model, settings, size, records=run/f'evaluation/{model}.jsonl', progress=False)
+    failed = refine_folder(run.oracle(), files, images/model, settings, size, records=run/f'evaluation/{model}.jsonl')
     if failed: raise UserError(f'{failed[0][0]}: {failed[0][1]}')
 
 # %% ../nbs/81_tables.ipynb #96cc9b8c
@@ -730,7 +731,7 @@ def paper_run(name, preset, out, seeds, photographs=None, results={}, device=Non
 
 # %% ../nbs/81_tables.ipynb #03eae5a7
 @command
-@delegates(lego_run, but=['out', 'seed', 'shard', 'stages'])
+@delegates(lego_run, but=['out', 'seed', 'shard', 'stages', 'dry_run'])
 def lego_table(
     name:str,              # 2, 3, 4, 5, 6, 7, 10, 11: a table of the paper; pocket: our evidence, with controls; neighbours
     out:str=None,          # folder for runs and results (runs/table-PRESET)

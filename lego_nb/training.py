@@ -8,10 +8,10 @@ __all__ = ['lego_noise_adaptation', 'need_folder', 'source_folders', 'source_pai
 # %% ../nbs/85_training.ipynb #5b9e7810
 import os
 from pathlib import Path
+from .console import bars, command
 from .images import UserError
-from .pipeline import command
 from .preference import named_folders
-from .run import bars, find_device
+from .run import find_device
 
 # %% ../nbs/85_training.ipynb #f2ff8b0e
 @command

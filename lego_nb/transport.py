@@ -14,6 +14,7 @@ import torch, torch.nn.functional as F
 from dataclasses import dataclass
 from pathlib import Path
 from fastcore.basics import patch, store_attr
+from .console import progress
 from .images import UserError, append_jsonl, atomic_path, pad_to_multiple, read_image
 from .restoration import Driver
 
@@ -417,7 +418,7 @@ def alpha_curve(
     "Transport each image once and judge it at every α; α None: the autoencoder alone"
     from lego_nb.metrics import metric, score
     by, rows = [metric(m, op.latents.device) for m in metrics], []
-    for id, x, truth in pairs:
+    for id, x, truth in progress(pairs, label='curve', leave=False):
         sizes = [tuple(o.shape[1:]) for o in (x, truth)]
         if sizes[0] != sizes[1]: raise UserError(f'{id}: restored {sizes[0]} and truth {sizes[1]} differ')
         moved, alone = op.ends(x[None])
@@ -474,7 +475,7 @@ def read_all(
     restorer=None, # restores what is read; None: the images are used as they are
 ): # generator of 3×H×W
     "Images one at a time"
-    for f in files.values():
+    for f in progress(files.values(), label='read' if restorer is None else 'restore', leave=False):
         x = read_image(f)
         yield x if restorer is None else restorer.restore(x[None])[0].cpu()
 
@@ -498,6 +499,7 @@ def fit_files(
 # %% ../nbs/50_transport.ipynb #654f509b
 class Transporter(Driver):
     "Restored images of a folder to transported ones in another"
+    label = 'transport'
     def __init__(self,
         op,            # `Transport`
         files,         # id -> restored image, or what `restorer` shall restore

@@ -229,7 +229,7 @@ class Stage0(Driver):
     ):
         super().__init__(files, out, **kwargs)
         import torch
-        on_gpu = any(p.is_cuda for p in getattr(restorer, 'parameters', tuple)())
+        on_gpu = self.on_gpu = any(p.is_cuda for p in getattr(restorer, 'parameters', tuple)())
         last = not on_gpu and getattr(getattr(restorer, 'net', None), 'channels_last', False)
         self.layout = torch.channels_last if last else torch.contiguous_format
         self.pixels = pixels or (2**40 if on_gpu else 2**15)

@@ -291,7 +291,7 @@ class Apply(Stage0):
     ):
         super().__init__(restorer, files, out, tile, **kwargs)
         store_attr('names,record,overlap,quality,compare')
-        self.done, self.pictures, self.remarks = set(done), {}, {}
+        self.done, self.pictures, self.remarks, self.warned = set(done), {}, {}, False
         self.scale, self.tiling = getattr(restorer, 'scale', 1), getattr(restorer, 'advice', {}).get('tiling')
 
     def there(self, id): return id in self.done
@@ -306,7 +306,8 @@ def work(self:Apply, ids, x):
     if x[0, 0].numel()*self.scale**2 > LARGE: wait(self.waiting)
     tile, x, multiple = self.tile_of(size), x.contiguous(memory_format=self.layout), getattr(self.restorer, 'multiple', 1)
     if not tile or max(size) <= tile: return self.restorer.restore(x)
-    tile = max(tile, multiple)
+    if self.tiling == 'discouraged' and not self.warned: self.say(f'  {self.restorer.kind} uses the whole image: in tiles the result may differ')
+    tile, self.warned = max(tile, multiple), True
     overlap = min(64, tile//4) if self.overlap is None else min(self.overlap, tile//2)
     return apply_tiled(self.restorer.restore, x, tile, min(overlap, tile - multiple), self.scale, multiple)
 

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from .images import SUFFIXES, UserError, append_jsonl, apply_tiled, left_out, read_image, read_jsonl
 from .pictures import WRITTEN, read_picture, write_picture
 from .pipeline import command
-from .restoration import Stage0, image_size
+from .restoration import Stage0, image_size, reason
 from .run import bars, find_device
 
 # %% ../nbs/87_apply.ipynb #ab870011
@@ -190,12 +190,13 @@ class Record:
         options, # dict of what decides the result
     ):
         self.path, self.lock, self.rows, self.planned = Path(out)/'.lego_apply.jsonl', threading.Lock(), {}, set()
-        self.head, lines = dict(model=model, weights=weights, options=options), read_jsonl(self.path)
-        self.fresh = not lines
-        if lines: self.compare(lines[0], out)
-        for o in lines[1:]:
+        self.head, self.there = dict(model=model, weights=weights, options=options), None
+        for o in read_jsonl(self.path):
             self.planned |= set(o.get('begin', ()))
-            if 'output' in o: self.rows[o['output']] = o
+            if 'weights' in o: self.there, self.rows = o, {}
+            elif 'output' in o: self.rows[o['output']] = o
+        self.rows = {n: o for n, o in self.rows.items() if (Path(out)/n).is_file()}
+        if self.rows: self.compare(self.there, out)
 
     def add(self, row):
         with self.lock: append_jsonl(row, self.path)
@@ -220,7 +221,7 @@ def same(self:Record, row, path):
 @patch
 def finished(self:Record, name, path):
     "Whether the image `name` is there, made from `path` as it is now. `UserError`: it was made from another file"
-    if not (row := self.rows.get(name)) or not (self.path.parent/name).is_file(): return False
+    if not (row := self.rows.get(name)): return False
     if self.same(row, path): return True
     if row['source'] == str(path.resolve()): return False
     raise UserError(f"{self.path.parent/name} was made from {row['source']}, not from {path}: choose another --out")
@@ -232,9 +233,9 @@ def begin(self:Record, names):
     for n in names:
         f = self.path.parent/n
         if n not in self.planned and (f.exists() or f.is_symlink()): raise UserError(f'{f} is there and not of lego_apply: choose another --out')
-    if self.fresh: self.add(self.head)
+    if self.there != self.head: self.add(self.head) # nothing has been made by another
     if new := sorted(set(names) - self.planned): self.add(dict(begin=new))
-    self.fresh, self.planned = False, self.planned | set(names)
+    self.there, self.planned = self.head, self.planned | set(names)
 
 # %% ../nbs/87_apply.ipynb #ab870041
 def pixel_bytes(
@@ -422,6 +423,7 @@ def apply_folder(
     "Restore a folder of images, or one. `UserError`: no such model or images, or an output folder that holds others"
     began, found = time.time(), model if isinstance(model, Found) else find_model(model, which)
     check_options(tile, overlap, batch_size, quality, dtype)
+    dtype = None if dtype == 'float32' else dtype
     files = input_files(images)
     check_output(images, out)
     names, out = output_names(files, format), Path(out).expanduser()
@@ -429,7 +431,7 @@ def apply_folder(
     if len(set(made)) < len(made): raise UserError(f'--compare: {images} has a folder compare/ with the same names; rename it')
     with holding(out):
         record = Record(out, found.name, model_digest(found.path),
-                        dict(tile=tile, overlap=overlap, dtype=None if dtype == 'float32' else dtype, format=format, quality=quality))
+                        dict(tile=tile, overlap=overlap, dtype=dtype, format=format, quality=quality))
         there = [i for i, f in files.items() if record.finished(names[i], f)]
         record.begin(made)
         if found.remark: say(found.remark)
@@ -448,7 +450,7 @@ def _restore(found, files, out, names, record, there, tile, overlap, batch_size,
         from lego_nb.restorers import load_restorer
         restorer, cores = load_restorer(found.path, find_device(device), dtype=dtype), min(os.cpu_count() or 1, 16)
         stage = Apply(restorer, files, out, names, record, there, tile, overlap, quality, compare, batch_size=batch_size, say=say, progress=progress,
-                      note=lambda i, e: say(f'  failed: {i}: {e}'), readers=-(-cores//4), writers=cores)
+                      note=lambda i, e: say(f'  failed: {i}: {reason(e)}'), readers=-(-cores//4), writers=cores)
         stage.plan()
         failed = stage.run()
         for text, ids in stage.remarks.items(): say(f'  {text}: {", ".join(ids[:3])}' + (f' and {len(ids) - 3} more' if len(ids) > 3 else ''))
@@ -475,12 +477,14 @@ def holding(
     "Write into a folder alone. `UserError`: it can't be made or written, or another process is at it"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out/'.lego_apply.lock')
-        lock.acquire(timeout=0)
-    except Timeout: raise UserError(f'another lego_apply is at work in {out}: wait for it, or choose another --out') from None
+        (out/'.lego_apply.lock').touch()
     except OSError as e: raise UserError(f'--out {out}: cannot be written ({e.strerror or e})') from None
+    lock = FileLock(out/'.lego_apply.lock')
+    try: lock.acquire(timeout=0)
+    except Timeout: raise UserError(f'another lego_apply is at work in {out}: wait for it, or choose another --out') from None
+    except (OSError, NotImplementedError): lock = None # a file system without locks
     try: yield
-    finally: lock.release()
+    finally: lock and lock.release()
 
 # %% ../nbs/87_apply.ipynb #ab870076
 @command

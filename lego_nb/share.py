@@ -162,13 +162,21 @@ apply_folder('THIS_FOLDER', 'new/', 'restored/')
 """
     kind = net['net'].get('architecture')
     if not kind: return text + 'The architecture is one of lego_nb: other programs, spandrel, chaiNNer and ComfyUI among them, do not open it.\n'
-    return text + f"""`model.safetensors` is a {kind} checkpoint with the names of its project. It opens with spandrel alone:
+    extra = 'import spandrel_extra_arches\nspandrel_extra_arches.install()\n' if _is_extra(kind) else ''
+    text += f"""`model.safetensors` is a {kind} checkpoint with the names of its project. It opens with spandrel alone:
 ```python
-from spandrel import ModelLoader
+{extra}from spandrel import ModelLoader
 model = ModelLoader().load_from_file('model.safetensors').eval()
 ```
-chaiNNer opens it with the node *Load Model*. ComfyUI takes it from `models/upscale_models` with the node *Load Upscale Model*.
 """
+    if net.get('channels', 3) == 1: return text + 'It takes grey images, 1×1×H×W; lego_apply gives it the colours one by one.\n'
+    return text + 'chaiNNer opens it with the node *Load Model*. ComfyUI takes it from `models/upscale_models` with the node *Load Upscale Model*.\n'
+
+def _is_extra(kind):
+    "Whether spandrel needs its second package for an architecture"
+    try: from spandrel_extra_arches import EXTRA_REGISTRY
+    except ImportError: return False
+    return any(o.architecture.id == kind for o in EXTRA_REGISTRY)
 
 def _data(f):
     "What a model was made from, in Markdown"
@@ -261,7 +269,7 @@ def push_to_hub(
     elif (base or license) and (folder/'README.md').exists(): raise UserError(f'{folder} has a card already: change its README.md, and leave --base and --license out')
     with tempfile.TemporaryDirectory() as tmp:
         _stage(folder, Path(tmp))
-        (Path(tmp)/'README.md').write_text(_card_of(folder, base, license), encoding='utf-8')
+        (Path(tmp)/'README.md').write_text(_card_of(folder, base, license).replace('THIS_FOLDER', repo_id), encoding='utf-8')
         if not hub: return _upload(tmp, repo_id, private)
         for f in sorted(o for o in Path(tmp).rglob('*') if o.is_file()):
             with atomic_path(Path(hub)/repo_id/f.relative_to(tmp)) as part: shutil.copyfile(f, part)

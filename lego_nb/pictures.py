@@ -4,20 +4,23 @@
 
 # %% auto #0
 __all__ = ['WRITTEN', 'open_picture', 'orientation', 'Profile', 'find_profile', 'convert_profile', 'is_srgb', 'Picture',
-           'read_picture', 'on_white', 'write_picture']
+           'read_picture', 'on_white', 'picture_size', 'many_pages', 'write_picture']
 
-# %% ../nbs/00_pictures.ipynb #f7eb0cfa
+# %% ../nbs/00_pictures.ipynb #ef5bdcdc
 import contextlib, functools, io, re, struct, zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 import numpy as np
-from .images import UserError, atomic_path
+from .images import Unreadable, UserError, atomic_path
 
-# %% ../nbs/00_pictures.ipynb #0cd8737b
+# %% ../nbs/00_pictures.ipynb #82702d70
 @functools.lru_cache(1)
 def _plugins():
     "Let installed packages teach Pillow further formats"
+    import warnings
+    from PIL import Image
+    warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # above its limit it refuses
     with contextlib.suppress(ImportError):
         from pillow_heif import register_heif_opener
         register_heif_opener()
@@ -33,23 +36,51 @@ def _reason(e):
     n = re.search(r'\d+', said)
     return f'({said.split(",")[0]}): allow it with --max-pixels {n[0] if n else "N"}, or remove it'
 
-# %% ../nbs/00_pictures.ipynb #5b3a5726
+# %% ../nbs/00_pictures.ipynb #6b168112
+class _OtherTiff:
+    "What Pillow tells of an image, for a TIFF file that it does not open"
+    format, tile = 'TIFF', [('', (), 0, '16')]
+    def __init__(self, path):
+        import tifffile
+        with tifffile.TiffFile(path) as f:
+            page, self.n_frames = f.pages[0], len(f.pages)
+            def tag(k): return page.tags[k].value if k in page.tags else None
+            self.size, self.info = (page.imagewidth, page.imagelength), {}
+            self.mode = 'F' if page.samplesperpixel < 3 else 'RGB'
+            for k, name in ((34675, 'icc_profile'), (700, 'xmp')): self.info |= {name: bytes(tag(k))} if tag(k) else {}
+            self._turned = {274: int(tag(274))} if tag(274) else {}
+    def __enter__(self): return self
+    def __exit__(self, *args): pass
+    def getexif(self): return self._turned
+    def load(self): pass
+
+def _open(path, f):
+    "A PIL image of an open file, or what stands for one"
+    from PIL import Image, UnidentifiedImageError
+    try: return Image.open(f)
+    except UnidentifiedImageError:
+        f.seek(0)
+        if f.read(4) not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'): raise
+        try: return _OtherTiff(path)
+        except Exception: raise UnidentifiedImageError(f'cannot identify {path}') from None
+
+# %% ../nbs/00_pictures.ipynb #6f020bea
 @contextlib.contextmanager
 def open_picture(
     path,  # an image file
 ):
-    "An open PIL image. `UserError`: missing, broken, too large or cut short, also while it is used."
-    from PIL import Image, ImageFile
+    "An open PIL image. `Unreadable`: missing, broken, too large or cut short, also while it is used."
+    from PIL import ImageFile
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # some packages switch it on: half an image would pass
     _plugins()
     try:
-        with Image.open(path) as im: yield im
-    except UserError: raise
-    except FileNotFoundError: raise UserError(f'No image file {path}: check the path.') from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as e:
-        raise UserError(f'Cannot read the image {path} {_reason(e)}.') from None
+        with open(path, 'rb') as f, _open(path, f) as im: yield im  # from a name, Pillow 13 scrambles grey TIFF that lies on its side
+    except (UserError, MemoryError): raise
+    except FileNotFoundError: raise Unreadable(f'No image file {path}: check the path.') from None
+    except Exception as e:  # plugins raise whatever damage leads them to
+        raise Unreadable(f'Cannot read the image {path} {_reason(e)}.') from None
 
-# %% ../nbs/00_pictures.ipynb #a309048c
+# %% ../nbs/00_pictures.ipynb #d9300ccb
 _TURNED = re.compile(rb'(tiff:Orientation\s*(?:=\s*["\']|>)\s*)([1-8])')
 
 def orientation(
@@ -68,14 +99,14 @@ def _xmp(im):
         x = next((s[len(head):] for _, s in getattr(im, 'applist', []) if s.startswith(head)), None)
     return x.encode() if isinstance(x, str) else bytes(x) if x else None
 
-# %% ../nbs/00_pictures.ipynb #81329320
+# %% ../nbs/00_pictures.ipynb #070d096f
 def _upright_xmp(x):
     "XMP whose orientation is 1, without thumbnails"
     if not x: return None
     x = re.sub(rb'<(xmp|xap):Thumbnails>.*?</\1:Thumbnails>', b'', x, flags=re.S)
     return _TURNED.sub(rb'\g<1>1', x)
 
-# %% ../nbs/00_pictures.ipynb #fb7c912f
+# %% ../nbs/00_pictures.ipynb #9927b195
 def _upright_exif(blob):
     "EXIF whose orientation is 1, without its thumbnail; nothing else moves"
     b = bytearray(blob[6:] if blob[:4] == b'Exif' else blob)
@@ -90,11 +121,11 @@ def _upright_exif(blob):
     thumb = entries(at('I', link))
     if {513, 514} <= thumb.keys():
         start, size = (at('I', thumb[k] + 8) for k in (513, 514))
-        b[start:start + size] = b''if start + size >= len(b) else bytes(size)
+        b[start:start + size] = b'' if start + size >= len(b) else bytes(size)
     struct.pack_into(e + 'I', b, link, 0)
     return b'Exif\0\0' + bytes(b)
 
-# %% ../nbs/00_pictures.ipynb #4b729014
+# %% ../nbs/00_pictures.ipynb #3aff6c6a
 _KEPT = (270, 271, 272, 305, 306, 315, 33432, 34665, 34853)  # what a TIFF's tags say about the photograph
 
 def _exif(im):
@@ -108,7 +139,7 @@ def _exif(im):
         return out.tobytes()
     except (struct.error, ValueError, TypeError, KeyError, OSError): return None  # damaged: not worth a photograph
 
-# %% ../nbs/00_pictures.ipynb #742e09ed
+# %% ../nbs/00_pictures.ipynb #d354f4cf
 def _curve(tag):
     "The function of a `curv` or `para` tag: encoded to linear, both in [0,1]"
     if tag[:4] == b'curv':
@@ -125,7 +156,7 @@ def _curve(tag):
     if kind == 2: c, d, e, f = 0, -b/a, c, c
     return lambda x: np.where(x >= d, (a*x + b).clip(0)**g + e, c*x + f)
 
-# %% ../nbs/00_pictures.ipynb #8925e8bc
+# %% ../nbs/00_pictures.ipynb #64c9c64e
 _GRID = np.linspace(0, 1, 65536)
 
 class Profile:
@@ -143,7 +174,7 @@ class Profile:
     def to_linear(self, x): return np.stack([np.interp(x[..., k], _GRID, c) for k, c in enumerate(self.curves)], -1)
     def from_linear(self, x): return np.stack([np.interp(x[..., k], c, _GRID) for k, c in enumerate(self.curves)], -1)
 
-# %% ../nbs/00_pictures.ipynb #cd0fb0a6
+# %% ../nbs/00_pictures.ipynb #5b979c36
 @functools.lru_cache(32)
 def find_profile(
     data,  # bytes of an ICC profile
@@ -160,7 +191,7 @@ def _srgb():
     from PIL import ImageCms
     return Profile(ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes())
 
-# %% ../nbs/00_pictures.ipynb #005b4fb8
+# %% ../nbs/00_pictures.ipynb #48abb8d8
 _MODES = dict(RGB='RGB', GRAY='L', CMYK='CMYK', Lab='LAB')  # colour space of a profile: mode of Pillow
 
 def _by_cms(x, old, new):
@@ -172,7 +203,7 @@ def _by_cms(x, old, new):
     out = np.asarray(ImageCms.profileToProfile(im, *profiles, outputMode=_MODES[new.space]))
     return out.reshape(*a.shape[:2], -1).astype(np.float32)/255
 
-# %% ../nbs/00_pictures.ipynb #84a6686b
+# %% ../nbs/00_pictures.ipynb #bc2b0ada
 def _by_curves(x, old, new):
     "H×W×C in [0,1] from one profile of curves to another"
     x = old.to_linear(x)
@@ -191,7 +222,7 @@ def convert_profile(
     rows = max(1, 2**20//x.shape[1])  # double precision for some rows at a time
     return np.concatenate([_by_curves(x[i:i+rows], old, new) for i in range(0, len(x), rows)])
 
-# %% ../nbs/00_pictures.ipynb #0d62f8a8
+# %% ../nbs/00_pictures.ipynb #efcbd4aa
 @functools.lru_cache(32)
 def is_srgb(
     data,  # bytes of an ICC profile of RGB or grey
@@ -202,7 +233,7 @@ def is_srgb(
     x = np.stack(np.meshgrid(*[np.linspace(0, 1, 9 if n == 3 else 256)]*n), -1).reshape(1, -1, n)
     return bool(np.abs(convert_profile(x, p, _srgb()) - x).max() < 2/255)
 
-# %% ../nbs/00_pictures.ipynb #9802649f
+# %% ../nbs/00_pictures.ipynb #dacd9f54
 @dataclass
 class Picture:
     "An image file as a network takes it, and what it takes to write a result back as the same kind of file."
@@ -224,7 +255,7 @@ class Picture:
                  *[f'{self.pages} pages']*(self.pages > 1), *(k for k in ('profile', 'exif', 'xmp') if getattr(self, k))]
         return f'Picture({", ".join(facts)})'
 
-# %% ../nbs/00_pictures.ipynb #3837d895
+# %% ../nbs/00_pictures.ipynb #a2c78221
 def _scaled(a):
     "An array of any number type in [0,1], and its depth. `ValueError` names a range that fits no scale."
     a = np.asarray(a)
@@ -237,7 +268,7 @@ def _scaled(a):
         if fits and low >= (0 if whole else -.25*top): return (a/top).astype(np.float32).clip(0, 1), 8 if whole and top < 256 else 16
     raise ValueError(f'values from {low:g} to {high:g} are none of 0 to 1, 0 to 255, 0 to 65535: scale them')
 
-# %% ../nbs/00_pictures.ipynb #82f18320
+# %% ../nbs/00_pictures.ipynb #8732e374
 def _tiff_array(path):
     "H×W×C of the first page of a TIFF file, any number type, and whether alpha is multiplied in"
     import tifffile
@@ -251,7 +282,10 @@ def _tiff_array(path):
 def _cv_array(path):
     "H×W×C of an image file as OpenCV reads it, in RGB(A)"
     import cv2
-    a = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    log = cv2.utils.logging
+    level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # what is wrong is said in one line
+    try: a = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    finally: log.setLogLevel(level)
     if a is None: raise ValueError('damaged, or a compression that is not installed')
     return a[..., [2, 1, 0, 3][:a.shape[2]]] if a.ndim == 3 else a
 
@@ -259,77 +293,51 @@ def _deep_array(path, im):
     "The numbers of a file that Pillow would cut to 8 bits, and whether alpha is multiplied in"
     if im.format != 'TIFF': return _cv_array(path), False
     try: return _tiff_array(path)
-    except (ValueError, ImportError, RuntimeError, IndexError): return _cv_array(path), False  # LZW: only OpenCV has it
+    except Exception: return _cv_array(path), False  # of LZW, only OpenCV has it
 
-# %% ../nbs/00_pictures.ipynb #5d674b50
-class _OtherTiff:
-    "What Pillow tells of an image, for a TIFF file that it does not open: colour in floating point"
-    format, tile = 'TIFF', [('', (), 0, '16')]
-    def __init__(self, path):
-        import tifffile
-        with tifffile.TiffFile(path) as f:
-            page, self.n_frames = f.pages[0], len(f.pages)
-            def tag(k): return page.tags[k].value if k in page.tags else None
-            self.size, self.info = (page.imagewidth, page.imagelength), {}
-            self.mode = 'F' if page.samplesperpixel < 3 else 'RGB'
-            for k, name in ((34675, 'icc_profile'), (700, 'xmp')): self.info |= {name: bytes(tag(k))} if tag(k) else {}
-            self._turned = {274: int(tag(274))} if tag(274) else {}
-    def __enter__(self): return self
-    def __exit__(self, *args): pass
-    def getexif(self): return self._turned
-    def load(self): pass
-
-def _open(path):
-    "A PIL image, or what stands for one"
-    from PIL import Image, UnidentifiedImageError
-    try: return Image.open(path)
-    except UnidentifiedImageError:
-        with open(path, 'rb') as f: head = f.read(4)
-        if head not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'): raise
-        try: return _OtherTiff(path)
-        except Exception: raise UnidentifiedImageError(f'cannot identify {path}') from None
-
-# %% ../nbs/00_pictures.ipynb #55471cf8
+# %% ../nbs/00_pictures.ipynb #12cfad04
 def _numbers(path, im, args):
-    "The numbers of an image with more than 8 bits, H×W×C, and whether alpha is multiplied in"
+    "The numbers of an image with more than 8 bits, H×W×C, whether alpha is multiplied in, whether Pillow read them"
     if im.mode[0] not in 'IF' or isinstance(im, _OtherTiff):
         a, multiplied = _deep_array(path, im)
-        return (a*(65535/args[1]) + .5).astype(np.uint16) if im.format == 'PPM' else a, multiplied
+        return (a*(65535/args[1]) + .5).astype(np.uint16) if im.format == 'PPM' else a, multiplied, False
     a = np.asarray(im)
     if im.mode != 'F' and (im.mode != 'I' or im.format != 'TIFF'): a = a.astype(np.uint16)
     if getattr(im, 'tag_v2', {}).get(262) == 0 and a.dtype == np.uint16: a = 65535 - a
-    return a, False
+    return a, False, True
 
 def _deep_parts(path, im, args):
-    "Colours, alpha, depth, grey of an image with more than 8 bits"
-    a, multiplied = _numbers(path, im, args)
+    "`_parts` of an image with more than 8 bits"
+    a, multiplied, pillow = _numbers(path, im, args)
     if a.ndim == 2: a = a[..., None]
     if a.ndim != 3 or a.shape[-1] > 4: raise ValueError(f'an array of {"×".join(map(str, a.shape))}, neither grey nor colour')
     x, depth = _scaled(a)
-    if im.mode == 'CMYK': return x, None, depth, False
+    if im.mode == 'CMYK': return x, None, depth, False, pillow
     x, alpha = (x[..., :-1], x[..., -1]) if x.shape[-1] in (2, 4) else (x, None)
     if multiplied and alpha is not None: x = (x/np.maximum(alpha, 1/65535)[..., None]).clip(0, 1)
     grey = x.shape[-1] == 1 or str(args[0]).startswith('LA')
-    return x[..., :1] if grey else x, alpha, depth, grey
+    return x[..., :1] if grey else x, alpha, depth, grey, pillow
 
-# %% ../nbs/00_pictures.ipynb #72e25894
+# %% ../nbs/00_pictures.ipynb #4b930dd0
 def _parts(path, im, cmyk=False):
-    "Colours H×W×C in [0,1] and alpha H×W or None of an open image, depth, grey"
+    "Colours H×W×C in [0,1] and alpha H×W or None of an open image, depth, grey, whether Pillow read them"
     args = im.tile[0][3] if im.tile else ''
     args = args if isinstance(args, tuple) else (args,)
+    deep = im.mode[0] in 'IF' or '16' in str(args[0]) or im.format == 'PPM' and args[1:] > (255,)
+    deep = deep or max(getattr(im, 'tag_v2', {}).get(258, (8,))) > 8  # planes of 16 bits, which Pillow takes for 8
     im.load()  # a file that is cut short stops here
-    if im.mode[0] in 'IF' or '16' in str(args[0]) or im.format == 'PPM' and args[1:] > (255,): return _deep_parts(path, im, args)
+    if deep: return _deep_parts(path, im, args)
     mode, grey = im.mode, im.mode in ('1', 'L', 'LA', 'La')
     if mode == 'P': grey = all(len({*c[:3]}) == 1 for c in im.convert('RGB').getcolors(256) for c in [c[1]])
     if mode == 'La': im = im.convert('LA')
     if 'A' in mode.upper() and mode != 'LAB' or 'transparency' in im.info:
         a = np.asarray(im.convert('RGBA'))
-        return _scaled(a[..., :1 if grey else 3])[0], _scaled(a[..., 3])[0], 8, grey
+        return _scaled(a[..., :1 if grey else 3])[0], _scaled(a[..., 3])[0], 8, grey, True
     if mode != 'LAB' and not (cmyk and mode == 'CMYK'): im = im.convert('L' if grey else 'RGB')
     a = np.asarray(im)
-    return _scaled(a if a.ndim == 3 else a[..., None])[0], None, 8, grey
+    return _scaled(a if a.ndim == 3 else a[..., None])[0], None, 8, grey, True
 
-# %% ../nbs/00_pictures.ipynb #e2084a48
+# %% ../nbs/00_pictures.ipynb #d1451330
 def _turn(a, how):
     "H×W or H×W×C upright, from EXIF's number"
     if how > 4: a = a.swapaxes(0, 1)
@@ -342,8 +350,7 @@ def _pages(im):
 
 def _facts(im):
     "What a file says beside its pixels"
-    x, head = _xmp(im), getattr(im, 'fp', None)
-    return dict(turned=orientation(im), exif=_exif(im), xmp=_upright_xmp(x), pages=_pages(im), format=im.format or '')
+    return dict(turned=orientation(im), exif=_exif(im), xmp=_upright_xmp(_xmp(im)), pages=_pages(im), format=im.format or '')
 
 def _fitting(data, mode, grey):
     "The profile in `data` if it is whole and of this image's kind"
@@ -351,7 +358,7 @@ def _fitting(data, mode, grey):
     spaces = ['CMYK'] if mode == 'CMYK' else ['RGB', 'GRAY'] if grey else ['RGB']
     return p if p and p.space in spaces else None
 
-# %% ../nbs/00_pictures.ipynb #e94c4d5c
+# %% ../nbs/00_pictures.ipynb #ce6caaca
 def _in_srgb(x, p):
     "H×W×C under a Profile (None: sRGB) as H×W×3 or H×W×1 in sRGB"
     if p is None: return x
@@ -375,28 +382,30 @@ def _is_lossless(path):
             else: f.seek(struct.unpack('<I', head[4:])[0] + 1 & ~1, 1)
     return False
 
-# %% ../nbs/00_pictures.ipynb #91727f5f
+# %% ../nbs/00_pictures.ipynb #c53651df
 def read_picture(
     path,  # any file that Pillow opens, or a TIFF
 ) -> Picture:
-    "An image file, upright, in sRGB. `UserError`: missing, broken, cut short, or of no range that makes sense."
+    "An image file, upright, in sRGB. `Unreadable`: missing, broken, cut short, or of no range that makes sense."
     with open_picture(path) as im:
         facts = _facts(im) if im.format == 'TIFF' else None  # its file is closed by loading; other formats tell all only then
         mode, data = im.mode, im.info.get('icc_profile')
-        x, alpha, depth, grey = _parts(path, im, bool(_fitting(data, mode, False)))
+        x, alpha, depth, grey, pillow = _parts(path, im, bool(_fitting(data, mode, False)))
+        turned = orientation(im) if pillow or not facts else facts['turned']  # Pillow turns a TIFF when it loads it
         facts = facts or _facts(im)
+        del facts['turned']
         p = _fitting(data, mode, grey)
         if p and p.space != 'CMYK' and is_srgb(data): profile, p = data, None
         else: profile = p and data
         if mode == 'LAB': p = _lab()
         elif mode == 'CMYK' and p is None and x.shape[-1] == 4: x = (1 - x[..., :3])*(1 - x[..., 3:])
-        x, alpha = _turn(x, turned := facts.pop('turned')), None if alpha is None else _turn(alpha, turned)
+        x, alpha = _turn(x, turned), None if alpha is None else _turn(alpha, turned)
         rgb = _in_srgb(x, p)
     rgb = _tensor(rgb if rgb.shape[-1] == 3 else rgb.repeat(3, -1))
     return Picture(rgb, None if alpha is None else _tensor(alpha[..., None]), depth, grey, profile, **facts,
                    lossless=facts['format'] == 'WEBP' and _is_lossless(path), raw=x if p and profile else None)
 
-# %% ../nbs/00_pictures.ipynb #758b8448
+# %% ../nbs/00_pictures.ipynb #c1f48e84
 def on_white(
     p,  # Picture
 ):  # -> 3×H×W float32 tensor
@@ -410,7 +419,29 @@ def on_white(
     im = Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
     return _tensor(np.asarray(im, dtype=np.float32)/255)
 
-# %% ../nbs/00_pictures.ipynb #b6021130
+# %% ../nbs/00_pictures.ipynb #fc704554
+def picture_size(
+    path,
+) -> tuple:  # width, height, grey or not
+    "Upright size and colour of an image file, by its header. `Unreadable`: missing, or no image."
+    with open_picture(path) as im:
+        tags = getattr(im, 'tag_v2', {})
+        size = (tags.get(256, im.size[0]), tags.get(257, im.size[1]))  # as stored: Pillow tells the upright size of a TIFF
+        if orientation(im) > 4: size = size[::-1]
+        return (*size, im.mode in ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'F'))
+
+def many_pages(
+    files,  # id -> Path
+) -> list:  # of ids
+    "Those of `files` that hold more than one page or frame, by their headers."
+    from concurrent.futures import ThreadPoolExecutor
+    def several(path):
+        try:
+            with open_picture(path) as im: return _pages(im) > 1
+        except Unreadable: return False
+    with ThreadPoolExecutor(8) as pool: return [i for i, many in zip(files, pool.map(several, files.values())) if many]
+
+# %% ../nbs/00_pictures.ipynb #83837328
 WRITTEN = {'.png': 'PNG', '.jpg': 'JPEG', '.jpeg': 'JPEG', '.tif': 'TIFF', '.tiff': 'TIFF', '.webp': 'WEBP', '.bmp': 'BMP'}
 
 def _checked(image, path):
@@ -429,7 +460,7 @@ def _resized(a, size):
 
 def _luma(x): return (x @ np.float32([[.299], [.587], [.114]])) if x.shape[-1] == 3 else x
 
-# %% ../nbs/00_pictures.ipynb #ae20166a
+# %% ../nbs/00_pictures.ipynb #2a3feb73
 def _out_of_srgb(x, p, channels):
     "H×W×3 in sRGB as H×W×channels under a Profile"
     y = convert_profile(x, _srgb(), p)
@@ -445,7 +476,7 @@ def _as_like(x, like, fmt):
     lost = like.raw - _out_of_srgb(like.image.permute(1, 2, 0).numpy(), p, n)
     return (_out_of_srgb(x, p, n) + _resized(lost, x.shape[:2])).clip(0, 1), profile
 
-# %% ../nbs/00_pictures.ipynb #319bd10f
+# %% ../nbs/00_pictures.ipynb #8fd95ad5
 def _whole(a, depth):
     "[0,1] to the whole numbers of a file"
     return np.ascontiguousarray(np.rint(a.clip(0, 1)*(255 if depth == 8 else 65535)).astype(np.uint8 if depth == 8 else np.uint16))
@@ -465,7 +496,7 @@ def _png16(a, f, profile, exif, xmp):
     for i in range(0, len(packed), 2**30): putchunk(f, b'IDAT', packed[i:i + 2**30])
     putchunk(f, b'IEND', b'')
 
-# %% ../nbs/00_pictures.ipynb #5306f9a6
+# %% ../nbs/00_pictures.ipynb #e11e1707
 def _tiff(a, f, profile, exif, xmp, cmyk=False):
     "Write H×W×C of 8 or 16 bits with deflate, and all tags"
     from PIL import Image
@@ -485,7 +516,7 @@ def _tiff(a, f, profile, exif, xmp, cmyk=False):
     tags.save(f)
     f.write(packed)
 
-# %% ../nbs/00_pictures.ipynb #8980d936
+# %% ../nbs/00_pictures.ipynb #68c44b76
 def _jpeg_options(quality, exif, xmp):
     "What Pillow's JPEG writer takes; a segment holds 64 KiB, and what exceeds that is left out"
     segment = b'http://ns.adobe.com/xap/1.0/\0' + (xmp or b'')
@@ -503,7 +534,7 @@ def _save(a, f, fmt, quality, profile, exif, xmp, lossless):
                 WEBP=dict(quality=100 if lossless else quality, lossless=lossless, exact=True, exif=exif or b'', xmp=xmp or b''))
     im.save(f, fmt, **more.get(fmt, {}), **(dict(icc_profile=profile) if profile else {}))
 
-# %% ../nbs/00_pictures.ipynb #c6a57e13
+# %% ../nbs/00_pictures.ipynb #f391fadd
 def write_picture(
     image,  # 3×H×W or 1×3×H×W result, sRGB in [0,1]; larger than the original or not
     path,  # ends in a suffix of WRITTEN; folders are made

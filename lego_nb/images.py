@@ -345,11 +345,12 @@ def pad_to_multiple(
     return F.pad(x, (0, right, 0, bottom), mode=mode), (h, w)
 
 # %% ../nbs/00_images.ipynb #bb486eda
-def _starts(total, tile, overlap):
-    "Where tiles begin along one side: as few as possible, evenly spread."
+def _starts(total, tile, overlap, multiple=1):
+    "Where tiles begin along one side: as few as possible, evenly spread, at multiples of `multiple`."
     if total <= tile: return [0]
-    n = 1 + math.ceil((total - tile)/(tile - overlap))
-    return [round(i*(total - tile)/(n - 1)) for i in range(n)]
+    last, step = -(-(total - tile)//multiple), (tile - overlap)//multiple
+    n = 1 + math.ceil(last/step)
+    return [round(i*last/(n - 1))*multiple for i in range(n)]
 
 # %% ../nbs/00_images.ipynb #9d3e5795
 def _ramp(start, size, total, overlap):
@@ -368,19 +369,21 @@ def apply_tiled(
     tile=None,  # side in pixels of the input; None: the whole image at once
     overlap=16,  # of neighbouring tiles, at least; pixels of the input
     scale=1,  # of the output, a whole number
+    multiple=1,  # tiles begin at multiples of this, for nets that take pixels in groups
 ):
     "`fn` over tiles of `x` whose seams are blended. An image no larger than a tile goes through whole."
     import torch
     H, W = x.shape[-2:]
     if tile is None or max(H, W) <= tile: return fn(x)
-    if not 0 <= overlap < tile: raise UserError(f'An overlap of {overlap} needs a tile above {tile}.')
+    if not 0 <= overlap <= tile - multiple: raise UserError(f'An overlap of {overlap} needs a tile above {overlap + multiple - 1}.')
     h, w, s, out = min(tile, H), min(tile, W), scale, None
     def ramp(start, size, total): return _ramp(start*s, size*s, total*s, overlap*s)
-    for i, j in itertools.product(_starts(H, h, overlap), _starts(W, w, overlap)):
+    for i, j in itertools.product(_starts(H, h, overlap, multiple), _starts(W, w, overlap, multiple)):
         y = fn(x[..., i:i+h, j:j+w]).float()
+        th, tw = (n//s for n in y.shape[-2:])  # the last may be smaller
         if out is None: out = y.new_zeros(len(y), y.shape[1] + 1, H*s, W*s)
-        weight = torch.outer(ramp(i, h, H), ramp(j, w, W)).to(y)
-        at = (..., slice(i*s, (i+h)*s), slice(j*s, (j+w)*s))
+        weight = torch.outer(ramp(i, th, H), ramp(j, tw, W)).to(y)
+        at = (..., slice(i*s, (i+th)*s), slice(j*s, (j+tw)*s))
         out[at] += torch.cat([y*weight, weight.expand_as(y[:, :1])], 1)
     return out[:, :-1]/out[:, -1:]
 

@@ -118,9 +118,8 @@ def attempt(self:Driver, ids, x):
         part, images = ids[k:k + n], x[k:k + n]
         try: res, fault = self.work(part, images), None
         except Exception as e: res, fault = None, e.with_traceback(None) # its frames hold the batch's memory
-        if n > 1 and fault and cause(fault) == 'out of memory':
-            self.halve(size, n)
-            continue
+        short = fault is not None and cause(fault) == 'out of memory'
+        if short and (self.halve(size, n) if n > 1 else self.cut(size)): continue
         if fault is None: yield part, res
         elif cause(fault) in STOPS: raise fault
         elif n == 1: self.settle([(part[0], fault)])
@@ -131,11 +130,22 @@ def attempt(self:Driver, ids, x):
 @patch
 def halve(self:Driver, size, n):
     "Take half as many images of this size from now on"
-    import torch
     self.fits[size] = n//2
+    self.clear()
+    self.say(f'  out of memory with {n} images of {size[1]}×{size[0]} at once: going on with {n//2}')
+    return True
+
+@patch
+def clear(self:Driver):
+    "Give back what a failed attempt has left"
+    import torch
     gc.collect()
     if torch.cuda.is_available(): torch.cuda.empty_cache()
-    self.say(f'  out of memory with {n} images of {size[1]}×{size[0]} at once: going on with {n//2}')
+
+@patch
+def cut(self:Driver, size):
+    "When memory is short for one image (height, width): whether something smaller is left to try"
+    return False
 
 @patch
 def settle(self:Driver, faults):
@@ -153,12 +163,18 @@ def settle(self:Driver, faults):
 def write(self:Driver, id, result):
     "In a writer's thread: finish and write an image; [(id, fault)] when that cannot be done"
     try:
-        if not self.there(id): write_image(self.finish(id, result), self.out/f'{id}.png')
+        if not self.there(id): self.put(id, self.finish(id, result))
         self.worked = True
     except Exception as e:
         if cause(e) in STOPS: raise
         return [(id, e)]
     return []
+
+@patch
+def put(self:Driver, id, image):
+    "In a writer's thread: the file"
+    write_image(image, self.out/f'{id}.png')
+
 
 # %% ../nbs/11_restoration.ipynb #92d56085
 @patch
@@ -226,16 +242,32 @@ class Stage0(Driver):
     ):
         super().__init__(files, out, **kwargs)
         import torch
-        on_gpu = any(p.is_cuda for p in getattr(restorer, 'parameters', tuple)())
+        on_gpu = self.on_gpu = any(p.is_cuda for p in getattr(restorer, 'parameters', tuple)())
         last = not on_gpu and getattr(getattr(restorer, 'net', None), 'channels_last', False)
         self.layout = torch.channels_last if last else torch.contiguous_format
         self.pixels = pixels or (2**40 if on_gpu else 2**15)
+        self.tiles = {} # (height, width) -> tile, where memory was short
         store_attr('restorer,tile')
 
+    def tile_of(self, size): return self.tiles.get(tuple(size), self.tile)
     def work(self, ids, x):
-        with each_pass(self.restorer, x.shape[:-3:-1], self.tile, lambda share: self.advance(share*len(ids))):
-            return self.restorer.restore(x.contiguous(memory_format=self.layout), tile=self.tile)
+        tile = self.tile_of(x.shape[-2:])
+        with each_pass(self.restorer, x.shape[:-3:-1], tile, lambda share: self.advance(share*len(ids))):
+            return self.restorer.restore(x.contiguous(memory_format=self.layout), tile=tile)
     def most(self, size): return at_once(size, self.batch_size, self.pixels)
+
+# %% ../nbs/11_restoration.ipynb #c11e0a02
+@patch
+def cut(self:Stage0, size):
+    "Take tiles of half the side for images of this size from now on; False when they cannot be smaller"
+    net, now = self.restorer, min(self.tile_of(size) or max(size), max(size))
+    multiple, least = getattr(net, 'multiple', 1), max(64, getattr(net, 'minimum', 1))
+    tile = -(-now//2//multiple)*multiple
+    if tile < least or getattr(net, 'advice', {}).get('tiling') == 'internal': return False
+    self.tiles[tuple(size)] = tile
+    self.clear()
+    self.say(f'  out of memory with an image of {size[1]}×{size[0]}: going on in tiles of {tile}')
+    return True
 
 # %% ../nbs/11_restoration.ipynb #9e9ac6ea
 def restore_folder(

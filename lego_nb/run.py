@@ -727,12 +727,14 @@ def evaluate(self:Run):
 def report(self:Run):
     "The table and `report.html`"
     from lego_nb.evaluation import read_scores, results_table
+    from lego_nb.share import write_card
     scores, page = self/'evaluation/scores.csv', self/'report.html'
     rows = read_scores(scores)
     if not page.exists() or page.stat().st_mtime < scores.stat().st_mtime:
         from lego_nb.report import write_report
         with atomic_path(self/'evaluation/table.md') as tmp: tmp.write_text(results_table(rows, markdown=True) + '\n')
         write_report(self.out)
+    write_card(self.out)
     self.say(f'\n{results_table(rows)}\n\nreport: {page}')
 
 # %% ../nbs/72_run.ipynb #574759f4

@@ -121,7 +121,7 @@ def read_config(
     try:
         known = json.loads(f.read_text(encoding='utf-8'))
         fault = None if isinstance(known, dict) and isinstance(known.get('settings'), dict) else 'no settings'
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if not (run and kept.exists()): return None
         known = dict(settings=read_inputs(out)['settings'])
         fault = None

@@ -129,7 +129,8 @@ def read_config(
     fault = fault or run and _fault(known['settings'])
     if not fault: return known
     way = 'remove it, and the same command writes it anew' if run and kept.exists() and f.exists() else 'put a copy back'
-    raise UserError(f'{f} is damaged ({fault}): {way}, or choose another --out; nothing in {out} was changed')
+    what = 'damaged or not of a run' if fault.endswith('missing') else 'damaged'
+    raise UserError(f'{f} is {what} ({fault}): {way}, or choose another --out; nothing in {out} was changed')
 
 # %% ../nbs/71_inputs.ipynb #a8cfdd07
 def check_places(

@@ -7,13 +7,16 @@ __all__ = ['lego_run', 'run_stages', 'lego_restore', 'lego_refine', 'judge', 'ru
            'lego_evaluate', 'lego_report', 'lego_status']
 
 # %% ../nbs/80_pipeline.ipynb #e419ac44
+from contextlib import nullcontext
 from pathlib import Path
 from fastcore.meta import delegates
 from fastcore.script import bool_arg
 from .console import command
+from .holder import Holder, current, describe
 from .images import UserError, read_jsonl
+from .inputs import check_out, check_places, default_out, read_config
 from .plan import plan_run
-from .run import Run, STAGES, STAGE_OF, find_device, grouped, parse_shard, read_config
+from .run import JUDGED, Run, STAGES, STAGE_OF, again, begun, find_device, grouped, parse_shard
 from .settings import FOLDERS, PAPER, check_inputs, resolve_settings
 
 # %% ../nbs/80_pipeline.ipynb #6f58a093
@@ -27,7 +30,7 @@ def _group(name):
 @command(group=_group)
 def lego_run(
     preset:str=None,         # settings to start from: pocket, gopro-reds, gopro-realblur, div2k-flickr2k, div2k-dped
-    out:str=None,            # run folder (runs/PRESET)
+    out:str=None,            # run folder (runs/PRESET; with folders of your own a name made of these)
     id_pairs:str=None,       # in-distribution pairs: a folder with lq/ and gt/
     ood:str=None,            # unlabelled out-of-distribution images: a folder
     restored:str=None,       # restorations of --ood that are there already; Stage 0 takes these
@@ -108,18 +111,30 @@ def run_stages(preset, out, options, stages=None, device=None, shard=None, dry_r
     wanted = stages.split(',') if isinstance(stages, str) else list(stages or STAGES)
     for s in wanted:
         if s not in STAGES: raise UserError(f"--stages {s}: choose from {', '.join(STAGES)}")
-    out = out or f"runs/{preset or 'pocket'}"
+    part = parse_shard(shard)
+    launched = not shard and part[1] > 1
+    first = not (launched and part[0])
+    named = bool(out)
+    out = out or default_out(preset, options)
     known = read_config(out)
+    if not known and begun(out): raise UserError(f'{out} holds results and no config.json: put it back, or choose another --out')
+    given = {'restore', 'refine'} & {*wanted} or ('evaluate' in wanted and any(options.values()))
+    if not known and not given: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
     if preset is None and known:
         given = {k: v for k, v in options.items() if v is not None}
         preset, options = known['settings']['preset'], {**{k: v for k, v in known['settings'].items() if k != 'preset'}, **given}
-    elif known and not options.get('mixed_precision'): # what the run was begun with, whoever launches it now
-        options = {**options, 'mixed_precision': known['settings'].get('mixed_precision')}
-    settings, part = resolve_settings(preset or 'pocket', **options), parse_shard(shard)
+    elif known: # what the run was begun with, whoever launches it now; and what is judged stays named
+        kept = {k: known['settings'].get(k) for k in ('mixed_precision', *JUDGED)}
+        options = {**options, **{k: v for k, v in kept.items() if not options.get(k)}}
+    settings = resolve_settings(preset or 'pocket', **options)
+    check_places(out, settings)
     if dry_run: return print(plan_run(out, settings, wanted, device, part))
-    check_inputs(settings, wanted)
-    run = Run(out, settings, device, part, launched=not shard and part[1] > 1)
-    return run.together(wanted) if run.launched else run.go(wanted)
+    check_inputs(settings, wanted), check_out(out)
+    if first and not named and out.name != settings['preset']: print(f'Run      {out}', flush=True)
+    with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
+        run = Run(out, settings, device, part, launched)
+        run.holder = holder
+        return run.together(wanted) if launched else run.go(wanted)
 
 # %% ../nbs/80_pipeline.ipynb #5313dd12
 @command(group=_group)
@@ -128,7 +143,7 @@ def lego_restore(
     out:str=None, # run folder (runs/PRESET)
     **kwargs,
 ):
-    "Stage 0: restore the unlabelled images of a run"
+    "Stage 0: restore the unlabelled images of a run, for Stage 1, with its restorer as it was before adaptation; lego_apply restores other images with the adapted one"
     return _steps(out, ['restore'], **kwargs)
 
 # %% ../nbs/80_pipeline.ipynb #cbcb0f36
@@ -218,5 +233,8 @@ def lego_status(
     print(f"  restored {count('pseudo/restored')}, refined {count('pseudo/targets')}, judged {len(rows)}, kept {sum(r['kept'] for r in rows)}")
     for name in ('checkpoints/adapted', 'checkpoints/supervised', 'evaluation/scores.csv', 'report.html'):
         print(f"  {name}: {'there' if (out/name).exists() else 'not yet'}")
-    failed = Run(out, config['settings']).failed()
+    run = Run(out, config['settings'])
+    failed, todo = run.failed(), again(run.anew())
     print(f'  {len(failed)} failed ({grouped(failed)}), see {out}/failed*.jsonl' if failed else '  none failed')
+    if todo: print(f'  inputs have changed, to be done again: {todo}')
+    for facts in current(out): print(f'  at work: {describe(facts)}')

@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from .console import command, progress
 from .images import UserError, append_jsonl, atomic_path, image_files, read_jsonl, write_json
-from .run import STAGES, find_device, read_config, refuse_difference
+from .run import find_device, read_config, refuse_difference
 from .settings import PRESETS
 
 # %% ../nbs/82_preview.ipynb #2f2f658c
@@ -318,8 +318,8 @@ def keep_facts(
     facts, # what all its cells share
 ):
     "`config.json` of a preview folder. `UserError` with the difference when it holds another preview"
-    known = read_config(out)
-    if known: refuse_difference(known['settings'], facts, out, STAGES) # a cell depends on all of them
+    known = read_config(out, run=False)
+    if known: refuse_difference(known['settings'], facts, out, run=False) # a cell depends on all of them
     else: write_json(dict(settings=facts), out/'config.json')
 
 def finished(

@@ -9,7 +9,7 @@ __all__ = ['BLUE', 'GREY', 'ORDER', 'FILES', 'CSS', 'read_run', 'strip', 'pick',
            'gate_html', 'size', 'files_html', 'report_html', 'write_report']
 
 # %% ../nbs/42_report.ipynb #2930133c
-import base64, html, io, json
+import base64, html, io
 import numpy as np, torch.nn.functional as F
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,13 +35,13 @@ def _images(folder):
 def read_run(
     folder, # a run folder
 ): # namespace: folder, config, settings, pseudo, control, scores, times, logs, images
-    "What the report knows of a run. `UserError`: there is none."
-    folder = Path(folder)
-    if not (folder/'config.json').exists():
-        raise UserError(f'{folder}: no run here (no config.json); start one with lego_run --out {folder}')
-    config, scores = json.loads((folder/'config.json').read_text()), folder/'evaluation/scores.csv'
+    "What the report knows of a run. `UserError`: there is none, or its config.json is damaged."
+    from lego_nb.inputs import read_config
+    folder, config = Path(folder), read_config(folder, run=False)
+    if not config: raise UserError(f'{folder}: no run here (no config.json); start one with lego_run --out {folder}')
+    scores = folder/'evaluation/scores.csv'
     return SimpleNamespace(
-        folder=folder, config=config, settings=config.get('settings', config),
+        folder=folder, config=config, settings=config['settings'],
         pseudo=[p for p in read_jsonl(folder/'pseudo/metadata.jsonl') if 'kept' in p],
         control=read_jsonl(folder/'pseudo/control.jsonl'),
         scores=read_scores(scores) if scores.exists() else [],

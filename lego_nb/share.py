@@ -10,8 +10,8 @@ __all__ = ['HUB_LICENSES', 'SETTINGS', 'public_name', 'weights_hash', 'non_comme
 import hashlib, json, re, shutil, tempfile
 from pathlib import Path
 from fastcore.script import store_true
-from .apply import find_model
-from .images import UserError, atomic_path, markdown_grid, read_jsonl
+from .apply import find_model, outdated
+from .images import UserError, atomic_path, markdown_grid, read_jsonl, write_json
 from .pipeline import command
 
 # %% ../nbs/88_share.ipynb #88000011
@@ -214,10 +214,17 @@ def write_card(
     base=None,    # public name of the restorer that was adapted, where it is known
     license=None, # its licence, where it is known
 ): # Path; None when the run has no adapted model
-    "Write README.md beside the adapted model of a run"
-    path = Path(run)/'checkpoints/adapted/README.md'
+    "Write README.md beside the adapted model of a run, unless it is there and nothing is new; what its owner says is kept in card.json"
+    run, said = Path(run), dict(base=base, license=license)
+    path, notes, scores = run/'checkpoints/adapted/README.md', run/'card.json', run/'evaluation/scores.csv'
     if not (path.parent/'config.json').is_file(): return None
-    text = card_text(card_facts(run, base, license))
+    known = json.loads(notes.read_text(encoding='utf-8')) if notes.exists() else {}
+    said = {**known, **{k: v for k, v in said.items() if v}}
+    newest = max(f.stat().st_mtime_ns for f in (path.parent/'config.json', scores) if f.exists())
+    if outdated(run): return path if path.exists() else None # its numbers are of other files
+    if path.exists() and path.stat().st_mtime_ns > newest and said == known: return path
+    if said != known: write_json(said, notes)
+    text = card_text(card_facts(run, **said))
     with atomic_path(path) as part: part.write_text(text, encoding='utf-8')
     return path
 
@@ -262,7 +269,8 @@ def push_to_hub(
     try: validate_repo_id(repo_id)
     except HFValidationError: raise UserError(f'--to {repo_id}: give it as owner/name, of letters, digits, - _ and .') from None
     found, path = find_model(model), Path(model).expanduser()
-    if found.remark: raise UserError(f'{found.remark.split(": the")[0]}: there is nothing to share')
+    if found.which == 'unadapted': raise UserError(f'{found.remark.split(": the")[0]}: there is nothing to share')
+    if found.remark: raise UserError(found.remark)
     if not Path(found.path).is_dir(): raise UserError(f'{model}: give a run folder or a saved folder')
     folder = Path(found.path)
     if found.which: write_card(path, base, license)

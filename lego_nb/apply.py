@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 from fastcore.basics import patch, store_attr
 from fastcore.script import store_true
 from filelock import FileLock, Timeout
+from .console import bars, command, duration, progress as moving, reason
 from .images import UserError, _speakable, append_jsonl, apply_tiled, cure, left_out, read_image, read_jsonl, readable, walk_files
 from .pictures import WRITTEN, read_picture, write_picture
-from .pipeline import command
-from .restoration import Stage0, image_size, reason
-from .run import bars, find_device
+from .restoration import Stage0, each_pass, image_size, tile_count
+from .run import find_device
 
 # %% ../nbs/87_apply.ipynb #ab870011
 WHICH = 'adapted', 'unadapted', 'supervised'
@@ -319,11 +319,18 @@ def work(self:Apply, ids, x):
     size = tuple(x.shape[-2:])
     if x[0, 0].numel()*self.scale**2 > LARGE: wait(self.waiting)
     tile, x, multiple = self.tile_of(size), x.contiguous(memory_format=self.layout), getattr(self.restorer, 'multiple', 1)
-    if not tile or max(size) <= tile: return self.restorer.restore(x)
+    if not tile or max(size) <= tile:
+        with each_pass(self.restorer, size[::-1], None, lambda share: self.advance(share*len(ids))): return self.restorer.restore(x)
     if self.tiling == 'discouraged' and not self.warned: self.say(f'  {self.restorer.kind} uses the whole image: in tiles the result may differ')
     tile, self.warned = max(tile, multiple), True
     overlap = min(64, tile//4) if self.overlap is None else min(self.overlap, tile//2)
-    return apply_tiled(self.restorer.restore, x, tile, min(overlap, tile - multiple), self.scale, multiple)
+    overlap = min(overlap, tile - multiple)
+    share = len(ids)/tile_count(size[::-1], tile, overlap)
+    def once(o):
+        y = self.restorer.restore(o)
+        self.advance(share)
+        return y
+    return apply_tiled(once, x, tile, overlap, self.scale, multiple)
 
 @patch
 def plan(self:Apply):
@@ -468,9 +475,8 @@ def _restore(found, files, out, names, record, there, tile, overlap, batch_size,
         stage.plan()
         failed = stage.run()
         for text, ids in stage.remarks.items(): say(f'  {text}: {", ".join(ids[:3])}' + (f' and {len(ids) - 3} more' if len(ids) > 3 else ''))
-    for i in there if compare else ():
-        to = out/comparison_name(names[i])
-        if not to.exists(): write_comparison(files[i], out/names[i], to)
+    late = [i for i in there if compare and not (out/comparison_name(names[i])).exists()]
+    for i in moving(late, label='compare', show=progress and bool(late)): write_comparison(files[i], out/names[i], out/comparison_name(names[i]))
     return failed
 
 # %% ../nbs/87_apply.ipynb #ab870074
@@ -523,5 +529,5 @@ def lego_apply(
     found = find_model(model, which, hub)
     res = apply_folder(found, images, out, which, tile, overlap, batch_size, device, dtype, compare, format, quality, progress=bars())
     print(f'{len(res.made)} restored' + (f', {len(res.there)} there already' if res.there else '') + (f', {len(res.failed)} failed' if res.failed else '')
-          + f' in {res.seconds:.1f} s: {out}' + (f', before and after: {Path(out)/"compare"}' if compare else ''), flush=True)
+          + f' in {duration(res.seconds)}: {out}' + (f', before and after: {Path(out)/"compare"}' if compare else ''), flush=True)
     return 1 if res.failed else None

@@ -12,7 +12,7 @@ from pathlib import Path
 from fastcore.script import store_true
 from .apply import find_model, outdated
 from .images import UserError, atomic_path, markdown_grid, read_jsonl, write_json
-from .pipeline import command
+from .console import command
 
 # %% ../nbs/88_share.ipynb #88000011
 def public_name(

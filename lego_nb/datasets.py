@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PHOTOGRAPHS', 'DEMO_SPLIT', 'DEMO_MOST', 'CROPS', 'LQ_NAMES', 'GT_NAMES', 'DEMO_FOLDERS', 'photographs',
            'photograph_of', 'mark_crops', 'counted_as', 'has_pairs', 'first_names', 'paired_files', 'unpaired_files',
-           'image_header', 'check_crop', 'check_pairs', 'check_disjoint', 'Pairs', 'lower', 'Degraded', 'centre_crop',
-           'demo_images', 'same_settings', 'write_demo']
+           'image_header', 'image_sizes', 'check_crop', 'check_pairs', 'check_disjoint', 'Pairs', 'lower', 'Degraded',
+           'centre_crop', 'demo_images', 'same_settings', 'write_demo']
 
 # %% ../nbs/03_datasets.ipynb #5e58591c
 import hashlib, importlib.util, json, re
@@ -164,8 +164,10 @@ def _all_broken(faults, n):
 # %% ../nbs/03_datasets.ipynb #72f94c6e
 def _size(path): return image_header(path)[:2]
 
-def _sizes(files):
-    "(file, (width, height)) of those that can be read"
+def image_sizes(
+    files,  # Paths
+) -> list:  # of (Path, (width, height))
+    "Upright sizes by headers; what cannot be read is named and left out. `Unreadable`: nothing can."
     def look(f):
         try: return _size(f)
         except Unreadable as e: return e
@@ -181,7 +183,7 @@ def check_crop(
 ):
     "Read all headers. `UserError` names the first three images that are too small, and the crop that fits all."
     if not crop: return
-    small = [(f'{f} has {w}×{h}', min(w, h)//scale) for f, (w, h) in _sizes(files) if min(w, h) < crop*scale]
+    small = [(f'{f} has {w}×{h}', min(w, h)//scale) for f, (w, h) in image_sizes(files) if min(w, h) < crop*scale]
     if not small: return
     most, need = min(side for _, side in small), f'{scale} times the crop of {crop}' if scale > 1 else f'the crop of {crop}'
     cure = f'take --crop {most} or less, or leave them out' if most else 'leave them out'

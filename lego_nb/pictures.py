@@ -391,9 +391,10 @@ def read_picture(
     "An image file, upright, in sRGB. `Unreadable`: missing, broken, cut short, or of no range that makes sense."
     with open_picture(path) as im:
         facts = _facts(im) if im.format == 'TIFF' else None  # its file is closed by loading; other formats tell all only then
+        tagged = 274 in getattr(im, 'tag_v2', {})  # then Pillow turns a TIFF when it loads it
         mode, data = im.mode, im.info.get('icc_profile')
         x, alpha, depth, grey, pillow = _parts(path, im, bool(_fitting(data, mode, False)))
-        turned = orientation(im) if pillow or not facts else facts['turned']  # Pillow turns a TIFF when it loads it
+        turned = 1 if pillow and tagged else orientation(im) if pillow or not facts else facts['turned']
         facts = facts or _facts(im)
         del facts['turned']
         p = _fitting(data, mode, grey)

@@ -30,6 +30,12 @@ PHOTOGRAPHS = dict(
     grass='skimage/data/grass.png', gravel='skimage/data/gravel.png')
 
 # %% ../nbs/03_datasets.ipynb #fb86f966
+def _stored(path):
+    "The numbers of a file whatever its profile: those of the demonstration do not change, and rocket.jpg has another than sRGB"
+    from lego_nb.pictures import read_picture
+    p = read_picture(path)
+    return p.image if p.raw is None else torch.from_numpy(p.raw).permute(2, 0, 1).contiguous()
+
 def photographs(
     names=None,  # some of `PHOTOGRAPHS`; None: all of them
 ) -> dict:  # name -> 3×H×W
@@ -41,7 +47,7 @@ def photographs(
         package, _, rest = PHOTOGRAPHS[name].partition('/')
         spec = importlib.util.find_spec(package)
         if spec is None: raise UserError(f'{name} comes with {package}: install that package.')
-        found[name] = read_image(Path(spec.origin).parent/rest)
+        found[name] = _stored(Path(spec.origin).parent/rest)
     return found
 
 # %% ../nbs/03_datasets.ipynb #d67ff4dd

@@ -21,6 +21,7 @@ def _plugins():
     import warnings
     from PIL import Image
     warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # above its limit it refuses
+    warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin')  # damaged EXIF is no reason to speak
     with contextlib.suppress(ImportError):
         from pillow_heif import register_heif_opener
         register_heif_opener()

@@ -8,7 +8,7 @@ __all__ = ['control_row', 'control_means', 'prompt_adds']
 # %% ../nbs/26_control.ipynb #569aef82
 import numpy as np
 from .gate import lower_is_better
-from .images import read_image
+from .images import Unreadable, leave_out, read_image
 from .metrics import psnr, score
 
 # %% ../nbs/26_control.ipynb #a73bb9c4
@@ -19,7 +19,12 @@ def control_row(
     device='cpu',
 ): # dict: id, psnr_* to the restoration, score_*, gain_* in dB
     "The target of one image beside its control"
-    x = {k: read_image(f)[None].to(device) for k, f in files.items()}
+    def load(k):
+        try: return read_image(files[k])[None].to(device)
+        except Unreadable as e:
+            if k != 'truth': raise
+            leave_out(e)
+    x = {k: o for k in files if (o := load(k)) is not None}
     def dB(a, b): return float(psnr(x[a], x[b])[0])
     row = {f'psnr_{k}': dB(k, 'restored') for k in ('control', 'target')}
     row |= {f'score_{k}': float(score(x[k], by)[0]) for k in ('restored', 'control', 'target')}

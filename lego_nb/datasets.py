@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PHOTOGRAPHS', 'DEMO_SPLIT', 'DEMO_MOST', 'CROPS', 'LQ_NAMES', 'GT_NAMES', 'DEMO_FOLDERS', 'photographs',
            'photograph_of', 'mark_crops', 'counted_as', 'has_pairs', 'first_names', 'paired_files', 'unpaired_files',
-           'image_header', 'check_crop', 'check_pairs', 'check_disjoint', 'Pairs', 'lower', 'Degraded', 'centre_crop',
-           'demo_images', 'same_settings', 'write_demo']
+           'image_header', 'image_sizes', 'check_crop', 'check_pairs', 'check_disjoint', 'Pairs', 'lower', 'Degraded',
+           'centre_crop', 'demo_images', 'same_settings', 'write_demo']
 
 # %% ../nbs/03_datasets.ipynb #5e58591c
 import hashlib, importlib.util, json, re
@@ -30,6 +30,12 @@ PHOTOGRAPHS = dict(
     grass='skimage/data/grass.png', gravel='skimage/data/gravel.png')
 
 # %% ../nbs/03_datasets.ipynb #fb86f966
+def _stored(path):
+    "The numbers of a file whatever its profile: those of the demonstration do not change, and rocket.jpg has another than sRGB"
+    from lego_nb.pictures import read_picture
+    p = read_picture(path)
+    return p.image if p.raw is None else torch.from_numpy(p.raw).permute(2, 0, 1).contiguous()
+
 def photographs(
     names=None,  # some of `PHOTOGRAPHS`; None: all of them
 ) -> dict:  # name -> 3×H×W
@@ -41,7 +47,7 @@ def photographs(
         package, _, rest = PHOTOGRAPHS[name].partition('/')
         spec = importlib.util.find_spec(package)
         if spec is None: raise UserError(f'{name} comes with {package}: install that package.')
-        found[name] = read_image(Path(spec.origin).parent/rest)
+        found[name] = _stored(Path(spec.origin).parent/rest)
     return found
 
 # %% ../nbs/03_datasets.ipynb #d67ff4dd
@@ -164,8 +170,10 @@ def _all_broken(faults, n):
 # %% ../nbs/03_datasets.ipynb #72f94c6e
 def _size(path): return image_header(path)[:2]
 
-def _sizes(files):
-    "(file, (width, height)) of those that can be read"
+def image_sizes(
+    files,  # Paths
+) -> list:  # of (Path, (width, height))
+    "Upright sizes by headers; what cannot be read is named and left out. `Unreadable`: nothing can."
     def look(f):
         try: return _size(f)
         except Unreadable as e: return e
@@ -181,7 +189,7 @@ def check_crop(
 ):
     "Read all headers. `UserError` names the first three images that are too small, and the crop that fits all."
     if not crop: return
-    small = [(f'{f} has {w}×{h}', min(w, h)//scale) for f, (w, h) in _sizes(files) if min(w, h) < crop*scale]
+    small = [(f'{f} has {w}×{h}', min(w, h)//scale) for f, (w, h) in image_sizes(files) if min(w, h) < crop*scale]
     if not small: return
     most, need = min(side for _, side in small), f'{scale} times the crop of {crop}' if scale > 1 else f'the crop of {crop}'
     cure = f'take --crop {most} or less, or leave them out' if most else 'leave them out'

@@ -7,7 +7,7 @@ __all__ = ['Split', 'LAYOUTS', 'TRUTH_NAMES', 'TABLE8', 'expected_tree', 'read_l
            'check_loose', 'crop_places', 'plan_crops', 'prepare', 'centre_crops', 'read_part', 'training_pairs']
 
 # %% ../nbs/13_layouts.ipynb #ec552104
-import hashlib, itertools, math, os, re
+import hashlib, itertools, math, os, re, unicodedata
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +15,9 @@ import torch
 from fastcore.basics import chunked
 from .console import progress
 from .datasets import GT_NAMES, Degraded, Pairs, centre_crop, check_crop, check_pairs, first_names, has_pairs
-from .datasets import image_header, lower, paired_files, same_settings, unpaired_files
+from .datasets import image_sizes, lower, paired_files, same_settings, unpaired_files
 from .degradations import DEGRADATIONS
-from .images import SUFFIXES, UserError, image_files, read_image, write_image
+from .images import SUFFIXES, Unreadable, UserError, image_files, leave_out, read_image, read_text, write_image
 
 # %% ../nbs/13_layouts.ipynb #0f2db528
 Split = namedtuple('Split', 'lq gt count pairs', defaults=(None, None))
@@ -98,6 +98,8 @@ def _bases(root, role='id-pairs', depth=2):
     return bases + level
 
 # %% ../nbs/13_layouts.ipynb #c587389a
+def _id(match): return unicodedata.normalize('NFC', '/'.join(match.groups()))
+
 def _matches(bases, templates):
     "(id, path) of the files in the first base, and of the first template, that has any."
     for template in templates.split(' | '):
@@ -105,7 +107,7 @@ def _matches(bases, templates):
         for base in bases:
             paths = (o for o in base.glob(glob) if o.name[0] != '.')
             fits = ((pattern.fullmatch(o.relative_to(base).as_posix()), o) for o in sorted(paths))
-            found = [('/'.join(m.groups()), o) for m, o in fits if m]
+            found = [(_id(m), o) for m, o in fits if m]
             if found: return found
     return []
 
@@ -124,7 +126,7 @@ def _row(line, pattern):
     lq, gt, *_ = [o.lstrip('/') for o in line.split()] + ['', '']
     if not pattern.fullmatch(lq): lq, gt = gt, lq
     m = pattern.fullmatch(lq)
-    return ('/'.join(m.groups()), lq, gt) if m and gt else None
+    return (_id(m), lq, gt) if m and gt else None
 
 # %% ../nbs/13_layouts.ipynb #9cb7211a
 def _listed(bases, split, truth=True):
@@ -132,7 +134,7 @@ def _listed(bases, split, truth=True):
     file = next((b/split.pairs for b in bases if (b/split.pairs).is_file()), None)
     if not file: return {}, []
     pattern = _pattern(split.lq)[1]
-    rows = [_row(line, pattern) for line in file.read_text().splitlines() if line.strip()]
+    rows = [_row(line, pattern) for line in read_text(file).splitlines() if line.strip()]
     first = next((r[1] for r in rows if r), '')
     base = next((b for b in bases if (b/first).exists()), file.parent)
     amiss = [f'{split.pairs} line {i}' for i, r in enumerate(rows, 1) if not r]
@@ -268,11 +270,12 @@ def plan_crops(
     say=print,  # gets one line when images are too small
 ) -> dict:  # id -> list of (top, left)
     "Where crops will be cut. `UserError` when no image is large enough."
-    with ThreadPoolExecutor(8) as pool: sizes = [*zip(files, pool.map(image_header, files.values()))]
-    fit = {id: (h, w) for id, (w, h, _) in sizes if min(h, w) >= crop}
+    known = dict(image_sizes([*files.values()]))
+    sizes = {id: known[f][::-1] for id, f in files.items() if f in known}
+    fit = {id: size for id, size in sizes.items() if min(size) >= crop}
     if not fit: raise UserError(f'No image is {crop} pixels high and wide: cut smaller crops.')
-    if say and len(fit) < len(files):
-        say(f'{len(files) - len(fit)} of {len(files)} images, smaller than {crop} pixels, are left out.')
+    if say and len(fit) < len(sizes):
+        say(f'{len(sizes) - len(fit)} of {len(sizes)} images, smaller than {crop} pixels, are left out.')
     if centre: return {id: [((h - crop)//2, (w - crop)//2)] for id, (h, w) in fit.items()}
     n = len(fit)
     share = [None if count is None else count*(i + 1)//n - count*i//n for i in range(n)]
@@ -292,7 +295,10 @@ def _digest(ids): return hashlib.blake2b('\n'.join(ids).encode(), digest_size=8)
 def _cut(files, todo, crop):
     "(name, crop), one after another; a file is read once, and only when a crop is missing."
     for id, places in todo.items():
-        x = read_image(files[id]) if places else None
+        try: x = read_image(files[id]) if places else None
+        except Unreadable as e:
+            leave_out(e)
+            continue
         for name, (i, j) in places.items(): yield name, x[:, i:i+crop, j:j+crop]
 
 # %% ../nbs/13_layouts.ipynb #14f0b7f4
@@ -338,7 +344,8 @@ def centre_crops(
     same_settings(dict(centre=size, images=_digest(files)), out/'prepared.json')
     for id, path in progress(files.items(), label=out.name):
         if (target := out/f'lq/{id}.png').exists(): continue
-        write_image(centre_crop(read_image(path), size), target)
+        try: write_image(centre_crop(read_image(path), size), target)
+        except Unreadable as e: leave_out(e)
     return out
 
 # %% ../nbs/13_layouts.ipynb #0491eeab

@@ -57,8 +57,9 @@ def autoencoder_loss(
 ): # mean dB; 80 where nothing is lost
     "PSNR of photographs after the autoencoder alone"
     from lego_nb.metrics import psnr
-    from lego_nb.transport import read_all, some
-    found = [psnr(op.ends(x[None])[1].clamp(0, 1), x[None]) for x in read_all(some(files, n))]
+    from lego_nb.images import sound
+    from lego_nb.transport import read_all
+    found = [psnr(op.ends(x[None])[1].clamp(0, 1), x[None]) for x in read_all(sound(files, n))]
     return float(sum(found)/len(found))
 
 # %% ../nbs/83_neighbours.ipynb #a267edd9
@@ -109,13 +110,16 @@ def transport_curve(
     metrics,  # names
 ): # rows of `alpha_curve`
     "Every α on images with a truth. `UserError`: an image without one, an unknown metric"
-    from lego_nb.images import read_image
+    from lego_nb.images import read_image, sound
     from lego_nb.metrics import metric
     from lego_nb.transport import ALPHAS, alpha_curve, read_all
     (files, restorer), gt = restored, image_files(truth)
     for m in metrics: metric(m, op.latents.device)
     alone = [i for i in files if i not in gt]
     if alone: raise UserError(f'--truth {truth}: no {alone[0]} there; {len(alone)} of {len(files)} are missing')
+    right = sound({i: gt[i] for i in files})
+    files = {i: f for i, f in sound(files).items() if i in right}
+    if not files: raise UserError(f'--truth {truth}: no image can be read on both sides')
     pairs = ((i, x, read_image(gt[i])) for i, x in zip(files, read_all(files, restorer)))
     rows = alpha_curve(op, pairs, alphas or ALPHAS, metrics)
     print(f'{write_curve(out, rows)}\n\n{out}/curve.csv, curve.md' + ', curve.png'*(len(metrics) > 1))

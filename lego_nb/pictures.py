@@ -6,13 +6,13 @@
 __all__ = ['WRITTEN', 'open_picture', 'orientation', 'Profile', 'find_profile', 'convert_profile', 'is_srgb', 'Picture',
            'read_picture', 'on_white', 'picture_size', 'many_pages', 'write_picture']
 
-# %% ../nbs/00_pictures.ipynb #ef5bdcdc
+# %% ../nbs/00_pictures.ipynb #fd7c34a4
 import contextlib, functools, io, re, struct, zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 import numpy as np
-from .images import Unreadable, UserError, atomic_path
+from .images import OTHERS, Unreadable, UserError, atomic_path, cure, readable
 
 # %% ../nbs/00_pictures.ipynb #82702d70
 @functools.lru_cache(1)
@@ -21,6 +21,7 @@ def _plugins():
     import warnings
     from PIL import Image
     warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # above its limit it refuses
+    warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin')  # damaged EXIF is no reason to speak
     with contextlib.suppress(ImportError):
         from pillow_heif import register_heif_opener
         register_heif_opener()
@@ -78,6 +79,8 @@ def open_picture(
     except (UserError, MemoryError): raise
     except FileNotFoundError: raise Unreadable(f'No image file {path}: check the path.') from None
     except Exception as e:  # plugins raise whatever damage leads them to
+        if (suffix := Path(path).suffix.lower()) in OTHERS and suffix not in readable():
+            raise Unreadable(f'Cannot read the image {path}: {cure([suffix])}.') from None
         raise Unreadable(f'Cannot read the image {path} {_reason(e)}.') from None
 
 # %% ../nbs/00_pictures.ipynb #d9300ccb
@@ -389,9 +392,10 @@ def read_picture(
     "An image file, upright, in sRGB. `Unreadable`: missing, broken, cut short, or of no range that makes sense."
     with open_picture(path) as im:
         facts = _facts(im) if im.format == 'TIFF' else None  # its file is closed by loading; other formats tell all only then
+        tagged = 274 in getattr(im, 'tag_v2', {})  # then Pillow turns a TIFF when it loads it
         mode, data = im.mode, im.info.get('icc_profile')
         x, alpha, depth, grey, pillow = _parts(path, im, bool(_fitting(data, mode, False)))
-        turned = orientation(im) if pillow or not facts else facts['turned']  # Pillow turns a TIFF when it loads it
+        turned = 1 if pillow and tagged else orientation(im) if pillow or not facts else facts['turned']
         facts = facts or _facts(im)
         del facts['turned']
         p = _fitting(data, mode, grey)
@@ -419,7 +423,19 @@ def on_white(
     im = Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
     return _tensor(np.asarray(im, dtype=np.float32)/255)
 
-# %% ../nbs/00_pictures.ipynb #fc704554
+# %% ../nbs/00_pictures.ipynb #c87decb3
+def _said_late(path):
+    "Whether a PNG file has EXIF or text behind its pixels"
+    with open(path, 'rb') as f:
+        f.seek(8)
+        late = False
+        while len(head := f.read(8)) == 8 and head[4:] != b'IEND':
+            late = late or head[4:] == b'IDAT'
+            if late and head[4:] in (b'eXIf', b'iTXt', b'zTXt', b'tEXt'): return True
+            f.seek(struct.unpack('>I', head[:4])[0] + 4, 1)
+    return False
+
+# %% ../nbs/00_pictures.ipynb #506d2244
 def picture_size(
     path,
 ) -> tuple:  # width, height, grey or not
@@ -427,7 +443,8 @@ def picture_size(
     with open_picture(path) as im:
         tags = getattr(im, 'tag_v2', {})
         size = (tags.get(256, im.size[0]), tags.get(257, im.size[1]))  # as stored: Pillow tells the upright size of a TIFF
-        if orientation(im) > 4: size = size[::-1]
+        early = im.format != 'PNG' or 'exif' in im.info or _xmp(im) or _said_late(path)
+        if early and orientation(im) > 4: size = size[::-1]
         return (*size, im.mode in ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'F'))
 
 def many_pages(
@@ -441,7 +458,7 @@ def many_pages(
         except Unreadable: return False
     with ThreadPoolExecutor(8) as pool: return [i for i, many in zip(files, pool.map(several, files.values())) if many]
 
-# %% ../nbs/00_pictures.ipynb #83837328
+# %% ../nbs/00_pictures.ipynb #7a93246e
 WRITTEN = {'.png': 'PNG', '.jpg': 'JPEG', '.jpeg': 'JPEG', '.tif': 'TIFF', '.tiff': 'TIFF', '.webp': 'WEBP', '.bmp': 'BMP'}
 
 def _checked(image, path):
@@ -460,7 +477,7 @@ def _resized(a, size):
 
 def _luma(x): return (x @ np.float32([[.299], [.587], [.114]])) if x.shape[-1] == 3 else x
 
-# %% ../nbs/00_pictures.ipynb #2a3feb73
+# %% ../nbs/00_pictures.ipynb #9bf70db5
 def _out_of_srgb(x, p, channels):
     "H×W×3 in sRGB as H×W×channels under a Profile"
     y = convert_profile(x, _srgb(), p)
@@ -476,7 +493,7 @@ def _as_like(x, like, fmt):
     lost = like.raw - _out_of_srgb(like.image.permute(1, 2, 0).numpy(), p, n)
     return (_out_of_srgb(x, p, n) + _resized(lost, x.shape[:2])).clip(0, 1), profile
 
-# %% ../nbs/00_pictures.ipynb #8fd95ad5
+# %% ../nbs/00_pictures.ipynb #b44dc884
 def _whole(a, depth):
     "[0,1] to the whole numbers of a file"
     return np.ascontiguousarray(np.rint(a.clip(0, 1)*(255 if depth == 8 else 65535)).astype(np.uint8 if depth == 8 else np.uint16))
@@ -496,7 +513,7 @@ def _png16(a, f, profile, exif, xmp):
     for i in range(0, len(packed), 2**30): putchunk(f, b'IDAT', packed[i:i + 2**30])
     putchunk(f, b'IEND', b'')
 
-# %% ../nbs/00_pictures.ipynb #e11e1707
+# %% ../nbs/00_pictures.ipynb #41954bef
 def _tiff(a, f, profile, exif, xmp, cmyk=False):
     "Write H×W×C of 8 or 16 bits with deflate, and all tags"
     from PIL import Image
@@ -516,7 +533,7 @@ def _tiff(a, f, profile, exif, xmp, cmyk=False):
     tags.save(f)
     f.write(packed)
 
-# %% ../nbs/00_pictures.ipynb #68c44b76
+# %% ../nbs/00_pictures.ipynb #1e7b6a93
 def _jpeg_options(quality, exif, xmp):
     "What Pillow's JPEG writer takes; a segment holds 64 KiB, and what exceeds that is left out"
     segment = b'http://ns.adobe.com/xap/1.0/\0' + (xmp or b'')
@@ -534,7 +551,7 @@ def _save(a, f, fmt, quality, profile, exif, xmp, lossless):
                 WEBP=dict(quality=100 if lossless else quality, lossless=lossless, exact=True, exif=exif or b'', xmp=xmp or b''))
     im.save(f, fmt, **more.get(fmt, {}), **(dict(icc_profile=profile) if profile else {}))
 
-# %% ../nbs/00_pictures.ipynb #f391fadd
+# %% ../nbs/00_pictures.ipynb #bda434f9
 def write_picture(
     image,  # 3×H×W or 1×3×H×W result, sRGB in [0,1]; larger than the original or not
     path,  # ends in a suffix of WRITTEN; folders are made

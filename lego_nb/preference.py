@@ -15,7 +15,8 @@ from collections import Counter
 from itertools import combinations, product
 from pathlib import Path
 from fastcore.basics import patch
-from .images import UserError, append_jsonl, atomic_path, image_files, image_seed, markdown_grid, read_image, read_jsonl
+from .images import Unreadable, UserError, append_jsonl, atomic_path, image_files, image_seed, leave_out, markdown_grid
+from .images import read_image, read_jsonl
 
 # %% ../nbs/41_preference.ipynb #44f26986
 QUESTION = ('Click on the image that you think is of highest quality (fewer defects, distortions, artifacts, '
@@ -53,15 +54,22 @@ def common_ids(
 def check_sizes(
     files:dict, # method -> dict id -> Path
     ids,
-):
-    "`UserError` that names the first image whose results differ in size"
-    from PIL import Image
+    inputs=None, # id -> Path, that must be readable too
+): # list of the ids whose images can all be read; the others are named
+    "`UserError` that names the first image whose results differ in size, or when none can be read"
+    good = []
     for i in ids:
-        sizes = {}
-        for name, have in files.items():
-            with Image.open(have[i]) as im: sizes[name] = im.size
+        try:
+            if inputs: read_image(inputs[i])
+            sizes = {name: tuple(read_image(have[i]).shape[:0:-1]) for name, have in files.items()}
+        except Unreadable as e:
+            leave_out(f'{i}: {e}')
+            continue
+        good.append(i)
         if len(set(sizes.values())) > 1:
             raise UserError(f'{i} differs in size: ' + ', '.join(f'{n} {w}×{h}' for n, (w, h) in sizes.items()))
+    if ids and not good: raise Unreadable(f'None of {len(ids)} images can be read in all folders')
+    return good
 
 # %% ../nbs/41_preference.ipynb #f61df2eb
 class Study:
@@ -80,7 +88,7 @@ class Study:
         self.inputs, self.most, self.repeats, self.seed = image_files(inputs) if inputs else {}, most, repeats, seed
         lost = set(self.ids) - set(self.inputs) if inputs else ()
         if lost: raise UserError(f'{inputs} has no input {_some(lost)}')
-        check_sizes(self.files, self.ids)
+        self.ids = check_sizes(self.files, self.ids, self.inputs)
 
 # %% ../nbs/41_preference.ipynb #a77ec9a7
 @patch

@@ -41,12 +41,10 @@ def some_images(
     n=3,       # how many
     size=None, # longest side that remains, pixels; None: whole images
 ): # dict: id -> 3×H×W
-    "Images from all over a folder, their middle cut out. `UserError`: no folder, no images"
+    "Images from all over a folder, their middle cut out; the next one for one that cannot be read. `UserError`: no folder, no images"
     from lego_nb.datasets import centre_crop
-    from lego_nb.images import read_image
-    files = image_files(folder)
-    ids, n = list(files), min(n, len(files))
-    images = {i: read_image(files[i]) for i in (ids[k*len(ids)//n] for k in range(n))}
+    from lego_nb.images import read_image, sound
+    images = {i: read_image(f) for i, f in sound(image_files(folder), n).items()}
     return {i: centre_crop(x, size) if size else x for i, x in images.items()}
 
 # %% ../nbs/82_preview.ipynb #9eb4370e

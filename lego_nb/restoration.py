@@ -17,11 +17,10 @@ from .images import UserError, read_image, write_image
 
 # %% ../nbs/11_restoration.ipynb #74bf58ea
 def image_size(path):
-    "Width and height as the file's header states them, (0, 0) when it has none"
-    from PIL import Image
-    try:
-        with Image.open(path) as im: return im.size
-    except Exception: return 0, 0
+    "Upright width and height by the file's header, (0, 0) when it has none"
+    from lego_nb.pictures import picture_size
+    try: return picture_size(path)[:2]
+    except UserError: return 0, 0
 
 def at_once(
     size,   # width and height

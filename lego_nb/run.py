@@ -255,9 +255,15 @@ def _read_part(self:Run, name, uncut):
 @patch
 def remarks(self:Run):
     "Lines about the data that a user should know"
+    from lego_nb.images import cure
+    from lego_nb.pictures import many_pages
     for name in ROLES:
-        if self.data()[name] and (n := left_out(self.data()[name])):
-            yield f"Data     {self.data()[name]}: not read: {', '.join(f'{v} {k}' for k, v in n.items())}; convert them to .png to have them in"
+        if not (folder := self.data()[name]): continue
+        if n := left_out(folder):
+            yield f"Data     {folder}: not read: {', '.join(f'{v} {k}' for k, v in n.items())}; {cure(n)}"
+        some = {f'{f}': f for pair in self.part(name, uncut=True).values() for f in pair if f}
+        if many := many_pages(some):
+            yield f"Data     {folder}: {len(many)} of {len(some)} files hold more pages or frames than one; the first is taken: {', '.join(Path(f).name for f in many[:3])}"
     held = self.held_out()
     if held and not self.data()['test_id']:
         yield f'Data     the last {len(held)} of {len(self.part("id_pairs"))} in-distribution pairs are kept for judging (--hold-out); --test-id names others'
@@ -714,7 +720,7 @@ def link(src, dest):
     dest.parent.mkdir(parents=True, exist_ok=True)
     if dest.exists(): return
     with atomic_path(dest) as tmp:
-        try: os.link(src, tmp)
+        try: os.link(os.path.realpath(src), tmp) # of the file itself: a copy of a relative link would lead nowhere
         except OSError: shutil.copyfile(src, tmp)
 
 # %% ../nbs/72_run.ipynb #82f22dcc

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from fastcore.basics import patch, store_attr
 from .console import progress
-from .images import UserError, append_jsonl, atomic_path, pad_to_multiple, read_image
+from .images import UserError, append_jsonl, atomic_path, pad_to_multiple, read_image, sound
 from .restoration import Driver
 
 # %% ../nbs/50_transport.ipynb #44b581ad
@@ -491,10 +491,10 @@ def fit_files(
     tile=None,        # see `LatentSpace`
     **kwargs,         # of `Transport`
 ): # `Transport`
-    "Fit on a few files of two folders. `UserError`: an image that cannot be read, too few or too small ones"
+    "Fit on a few files of two folders, the next one for one that cannot be read. `UserError`: too few or too small ones"
     if n < 1 or patch < 1: raise UserError(f'n {n}, patch {patch}: at least 1 of both is needed')
     found = latent_space(latents, device, tile)
-    return fit_transport(read_all(some(restored, n), restorer), read_all(some(natural, n)), found, patch, **kwargs)
+    return fit_transport(read_all(sound(restored, n), restorer), read_all(sound(natural, n)), found, patch, **kwargs)
 
 # %% ../nbs/50_transport.ipynb #654f509b
 class Transporter(Driver):

@@ -59,8 +59,8 @@ def call(*args, **kwargs):
 def fits(env, name):
     "Whether an environment is there and holds the set's pins"
     if not (env/'bin/python').exists(): return False
-    have, same = installed(env), lambda a, b: a and a.split('+')[0] == b or a and (a.split('+')[0] + '.0') == b or a and a.split('+')[0] == b + '.0'
-    return bool(have) and all(same(have.get(k.lower().replace('_', '-')), v) for k, v in (o.split('==') for o in constraints(name)))
+    have, plain = installed(env), lambda v: re.sub(r'(\.0)*$', '', v.split('+')[0])
+    return all(plain(have.get(k.lower().replace('_', '-'), '')) == plain(v) for k, v in (o.split('==') for o in constraints(name)))
 
 def installed(env):
     "name -> version of what an environment holds"
@@ -70,17 +70,24 @@ def installed(env):
 
 def build(name, env, clone, pythons):
     "The environment of a set, with the clone in it as the README installs it"
-    uv, new = shutil.which('uv'), not fits(env, name)
-    if new:
-        minor = next((o for o in PYTHONS[name] if o in pythons), None)
-        if not minor: raise SystemExit(f"{name}: no Python {' or '.join(PYTHONS[name])} here; there are {', '.join(pythons)}")
+    pins, uv = clone.parent/f'{name}.txt', shutil.which('uv')
+    pins.write_text('\n'.join(constraints(name)) + '\n', encoding='utf-8')
+    def install():
+        tool = [uv, 'pip', 'install', '-q', '--python', env/'bin/python'] if uv else [env/'bin/python', '-m', 'pip', 'install', '-q']
+        call(*tool, *(['--upgrade'] if name == 'newest' else []), '-c', pins, '-e', '.[dev]', cwd=clone)
+    if fits(env, name):
+        install()
+        return False
+    minors = [o for o in PYTHONS[name] if o in pythons]
+    if not minors: raise SystemExit(f"{name}: no Python {' or '.join(PYTHONS[name])} here; there are {', '.join(pythons)}")
+    for minor in minors:
         shutil.rmtree(env, ignore_errors=True)
         call(pythons[minor], '-m', 'venv', env)
-    pins = clone.parent/f'{name}.txt'
-    pins.write_text('\n'.join(constraints(name)) + '\n', encoding='utf-8')
-    tool = [uv, 'pip', 'install', '--python', env/'bin/python'] if uv else [env/'bin/python', '-m', 'pip', 'install', '-q']
-    call(*tool, '-c', pins, '-e', '.[dev]', cwd=clone)
-    return new
+        try: install()
+        except SystemExit as e:
+            if minor == minors[-1]: raise
+            print(f'{name}: not on Python {minor}, {str(e).strip().splitlines()[-1][:160]}', flush=True) # no wheels yet
+        else: return True
 
 def notebooks(clone, only):
     "Those that nbdev_test runs"
@@ -93,6 +100,8 @@ def suite(env, clone, files, whole, log, **extra):
     variables = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'OMP_NUM_THREADS', 'PYTHONHOME')}
     variables |= dict(PATH=f"{env/'bin'}{os.pathsep}{os.environ['PATH']}", VIRTUAL_ENV=str(env), MPLBACKEND='Agg', OMP_WAIT_POLICY='PASSIVE', **extra)
     began, failed, text = time.time(), [], ''
+    variables['TMPDIR'] = str(clone.parent/'temporary files')
+    Path(variables['TMPDIR']).mkdir(exist_ok=True)
     for path in [None] if whole else files:
         how = ['nbdev_test', *([] if path is None else ['--path', str(path), '--n_workers', '0'])]
         r = subprocess.run(how, cwd=clone, env=variables, capture_output=True, text=True)

@@ -88,9 +88,12 @@ def _accelerator(settings, out, cpu):
     if shards and plugin.fsdp_version != 2:
         raise UserError('FSDP 1 is not supported: set fsdp_version to 2 in accelerate config.')
     project = ProjectConfiguration(project_dir=str(out), logging_dir=str(out/'logs'))
-    acc = Accelerator(mixed_precision=settings.mixed_precision, cpu=cpu, project_config=project, fsdp_plugin=plugin,
-                      log_with=tracker(settings.log_with), gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-                      dataloader_config=DataLoaderConfiguration(split_batches=True))
+    how = dict(cpu=cpu, project_config=project, fsdp_plugin=plugin, log_with=tracker(settings.log_with),
+               gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1), dataloader_config=DataLoaderConfiguration(split_batches=True))
+    try: acc = Accelerator(mixed_precision=settings.mixed_precision, **how)
+    except ValueError as e: # accelerate asks the card
+        if settings.mixed_precision == 'no': raise
+        raise UserError(f'--mixed_precision {settings.mixed_precision}: {" ".join(str(e).split())} Choose another, or no.') from None
     if shards and cpu and acc.num_processes > 1:
         acc.state.distributed_type, acc.state.fsdp_plugin = DistributedType.FSDP, plugin
     return acc

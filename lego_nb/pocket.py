@@ -348,8 +348,9 @@ def lego_pocket(
     from lego_nb.metrics import fit_niqe
     from lego_nb.oracle import Oracle
     from lego_nb.restorers import PocketNet
+    from lego_nb.run import find_device
     if not photos: raise UserError('name a folder of clean photographs with --photos')
-    dev = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    dev = find_device(device)
     out, deadline = Path(out), minutes and time.time() + 60*minutes
     train, valid = split_photographs(photos)
     torch.manual_seed(0)

@@ -110,10 +110,13 @@ def find_device(
 ):
     "A torch device that is there. `UserError`: there is none of that name"
     import torch
-    name = name or ('cuda' if torch.cuda.is_available() else 'cpu')
+    there = ['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0))]
+    name = name or ('cuda' if there[1:] else 'cpu')
     if name == 'cuda' and gpu is not None: name = f'cuda:{gpu}' # each process has one of its own
-    try: return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as e: raise UserError(f"--device {name}: {str(e).splitlines()[0]}") from None
+    try: o = torch.zeros(1, device=name); o.item() # meta has no numbers
+    except Exception as e: # each device has a way of its own to say no
+        raise UserError(f"--device {name}: {(str(e) or type(e).__name__).splitlines()[0].rstrip('.')}. Choose {' or '.join(there)}.") from None
+    return o.device
 
 # %% ../nbs/72_run.ipynb #65dc8790
 @patch(as_prop=True)
@@ -905,10 +908,12 @@ def check_refining(self:Run):
     from lego_nb.gate import gate_metric
     from lego_nb.oracle import check_oracle
     from lego_nb.refinement import check_refine
+    from lego_nb.speed import check_speed
     s = self.settings
     if s['oracle'].split(':')[0] not in ('dot', 'pixels'):
         check_refine(self.refine_settings())
         check_oracle(s['oracle'], self.texts())
+        check_speed(s['speed'], self.device)
     if s['gate_mode'] != 'none': gate_metric(s['gate'], self.device)
 
 # %% ../nbs/72_run.ipynb #0a862a29

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PRODUCTS', 'FLUX_DEV', 'FLUX_VAE', 'SMALL_DEV', 'SMALL_VAE', 'E4M3', 'Products', 'flop_count', 'randomize',
            'random_oracle', 'counted', 'interleave', 'speedups', 'matmul_rate', 'img2img_peer', 'repeated_blocks',
-           'compile_blocks', 'eager_blocks', 'to_float8', 'Float8Linear', 'check_float8', 'swap_modules',
-           'float8_linears', 'attention_backend', 'speed_table']
+           'compile_blocks', 'eager_blocks', 'check_compile', 'to_float8', 'Float8Linear', 'check_float8',
+           'swap_modules', 'float8_linears', 'check_speed', 'attention_backend', 'speed_table']
 
 # %% ../nbs/24_speed.ipynb #dfc111f6
 import json, time, torch
@@ -211,6 +211,19 @@ def eager_blocks(
     for o in repeated_blocks(oracle.transformer).values(): vars(o).pop('forward', None)
     return oracle
 
+# %% ../nbs/24_speed.ipynb #4a7d9c11
+def _first(e): return ' '.join((str(e) or type(e).__name__).split()).split(' Set TORCH')[0].split('. ')[0][:160] # what an error says first
+
+def check_compile(
+    device,
+    **kwargs # for `torch.compile`
+):
+    "UserError: torch cannot compile for `device` on this machine."
+    try: torch.compile(lambda x: x.sin() + 1, **kwargs)(torch.ones(8, device=device))
+    except Exception as e:
+        raise UserError(f'torch cannot compile for {device} here ({_first(e)}): leave --speed compile out, or install a C++ compiler '
+                        '(apt install g++)') from None
+
 # %% ../nbs/24_speed.ipynb #e199208b
 E4M3 = torch.float8_e4m3fn
 
@@ -248,7 +261,7 @@ def check_float8(
         (q,s),(w,t) = (to_float8(torch.ones(16, 16, device=device)) for _ in range(2))
         torch._scaled_mm(q, w.t(), s, t.t(), out_dtype=torch.bfloat16)
     except Exception as e: # each build has a way of its own to say no
-        raise UserError(f'no 8-bit products on {device} ({(str(e) or type(e).__name__).splitlines()[0][:90]}): leave float8 off; it takes an '
+        raise UserError(f'no 8-bit products on {device} ({_first(e)}): leave --speed fp8 out; it takes an '
                         'NVIDIA GPU of compute capability 8.9 or later (Ada, Hopper, Blackwell)') from None
 
 # %% ../nbs/24_speed.ipynb #26f3845f
@@ -275,6 +288,15 @@ def float8_linears(
            for n,o in block.named_modules() if fits(n, o)}
     if not new: raise UserError('8-bit products need sides that are multiples of 16; no linear layer has them')
     return swap_modules(transformer, new)
+
+# %% ../nbs/24_speed.ipynb #4f05b38e
+def check_speed(
+    speed, # None, compile, fp8, or fp8,compile
+    device,
+):
+    "UserError: the machine lacks what one of these levers needs."
+    if 'fp8' in (speed or ''): check_float8(device)
+    if 'compile' in (speed or ''): check_compile(device)
 
 # %% ../nbs/24_speed.ipynb #2fa59f80
 def attention_backend(

@@ -116,7 +116,7 @@ def run_stages(preset, out, options, stages=None, device=None, shard=None, dry_r
     elif known and not options.get('mixed_precision'): # what the run was begun with, whoever launches it now
         options = {**options, 'mixed_precision': known['settings'].get('mixed_precision')}
     settings, part = resolve_settings(preset or 'pocket', **options), parse_shard(shard)
-    if dry_run: return print(plan_run(out, settings, wanted, device, part))
+    if dry_run: return plan_run(out, settings, wanted, device, part)
     check_inputs(settings, wanted)
     run = Run(out, settings, device, part, launched=not shard and part[1] > 1)
     return run.together(wanted) if run.launched else run.go(wanted)

@@ -128,7 +128,7 @@ def run_stages(preset, out, options, stages=None, device=None, shard=None, dry_r
         options = {**options, **{k: v for k, v in kept.items() if not options.get(k)}}
     settings = resolve_settings(preset or 'pocket', **options)
     check_places(out, settings)
-    if dry_run: return print(plan_run(out, settings, wanted, device, part))
+    if dry_run: return plan_run(out, settings, wanted, device, part)
     check_inputs(settings, wanted), check_out(out)
     if first and not named and out.name != settings['preset']: print(f'Run      {out}', flush=True)
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:

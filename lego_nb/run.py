@@ -34,7 +34,7 @@ class Run:
         self.out, self.root, self._device, self.holder = Path(out), Path(out), device, None
         known = read_config(out)
         if known and 'hold_out' not in known['settings']: self.settings = {**settings, 'hold_out': 0} # an older version trained on all pairs
-        if known: refuse_difference(known['settings'], self.settings, out, begun(out))
+        if known: refuse_difference(known['settings'], self.settings, out, {*begun(out)} - ({'gate'} & self.anew())) # which decides anew
     def __truediv__(self, name): return self.out/name
 
 # %% ../nbs/72_run.ipynb #e309542f
@@ -381,7 +381,7 @@ def changes(self:Run, known, stages=(), busy=()):
         c = compare(was['files'] if was else {}, rows)
         if bound and moved and self.late(name, was, old): c = {**c, 'replaced': [], 'named': [i for i in rows if i in was['files']]}
         if old and (bound or name in JUDGED) and any(c.values()): change[name] = c
-        if any(c.values()) and was and self.cut(name): shutil.rmtree(self/f'data/{name}', ignore_errors=True)
+        if any(c.values()) and was and not bound and self.cut(name): shutil.rmtree(self/f'data/{name}', ignore_errors=True)
         self.now[name] = dict(folder=place, files=rows)
     return self.allowed(change, old, {*stages} or {*STAGES}, busy)
 
@@ -408,12 +408,12 @@ def allowed(self:Run, change, old, stages, busy=()):
     "Those of `changes` that can be taken in now. `UserError` for what cannot"
     from lego_nb.holder import describe
     hard = {n: c for n, c in change.items() if n not in JUDGED}
-    def line(n): return f'{option(n)} {self.data()[n]} has changed ({said(change[n])})'
+    def line(n): return f'{option(n)} {self.data()[n]} has changed ({said(change[n]) or "named now"})'
     for n in hard:
         why = 'a run of several rounds' if self.settings['rounds'] > 1 else 'a run whose crops are cut from it' if self.cut(n) else None
         if why: raise UserError(f'{line(n)}, and {why} takes in no other files; start another run: {new_command(self.settings, self.out)}')
         if busy: raise UserError(f'{line(n)}, and {describe(busy[0])} is at work on the files as they were: wait until it ends, or stop it')
-        if 'restore' in stages or (n == 'id_pairs' and stage_of(self.settings)[n] == 'finetune'): continue
+        if 'restore' in stages or not said(change[n]) or (n == 'id_pairs' and stage_of(self.settings)[n] == 'finetune'): continue
         if stages & {'refine', 'gate', 'finetune'}: raise UserError(f'{line(n)}: lego_run --out {self.out} takes that in')
         self.say(f'Data     {line(n)}: this is about the run as it was; lego_run --out {self.out} takes that in')
         change, self.now[n] = {k: c for k, c in change.items() if k != n}, old[n]

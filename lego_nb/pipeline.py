@@ -237,4 +237,6 @@ def lego_status(
     failed, todo = run.failed(), again(run.anew())
     print(f'  {len(failed)} failed ({grouped(failed)}), see {out}/failed*.jsonl' if failed else '  none failed')
     if todo: print(f'  inputs have changed, to be done again: {todo}')
+    for name in run.recorded()['roles'] if run.recorded() else ():
+        if odd := run.odd(name): print(f"  --{name.replace('_', '-')}: {len(odd)} files are gone or of another size or time ({', '.join(odd[:3])}); lego_run --out {out} takes in what has changed")
     for facts in current(out): print(f'  at work: {describe(facts)}')

@@ -135,41 +135,53 @@ def stage_seconds(run, stage, n, sizes, gpu):
     return rate*n*(s['batch_size']/16*(s['crop']/64)**2 if stage == 'finetune' else mean([w*h for w, h in sizes])), source
 
 # %% ../nbs/74_plan.ipynb #c9dbf2cb
-def _there(run, kind, ids):
-    "How many of `ids` have an image in pseudo/`kind`"
+def _there(run, kind, ids, gone=()):
+    "How many of `ids` have an image in pseudo/`kind` that stays"
     if next(iter(ids), '').startswith('crop '): return min(len(ids), sum(1 for _ in (run/f'pseudo/{kind}').rglob('[!.]*.png')))
-    return sum((run/f'pseudo/{kind}/{i}.png').exists() for i in ids)
+    return sum(i not in gone and (run/f'pseudo/{kind}/{i}.png').exists() for i in ids)
+
+def _scored(run, marks):
+    "(model, split) of the scores that stay"
+    from lego_nb.evaluation import read_scores
+    f = run/'evaluation/scores.csv'
+    rows = {(r['model'], r['split']) for r in read_scores(f)} if f.exists() else ()
+    return {(m, k) for m, k in rows if not {f'judge {m}', f'judge {k}', f'finetune {m}'} & {*marks}}
 
 def stage_counts(
     run,   # `Run`
     parts, # of `run_parts`
+    gone=(), # ids whose images are made anew, of `Run.pending`
+    marks=(), # what else is done again
 ): # dict stage -> list of (text, how many are to do, sizes)
     "What is there and what is to do, stage by stage"
     s, ids, (rank, world) = run.settings, list(parts.get('ood', ())), run.shard
     def line(what, kind, ids):
         mine = ids[rank::world]
-        there = _there(run, kind, mine)
+        there = _there(run, kind, mine, gone)
         return f'{what}: {len(mine) - there} to do, {there} there', len(mine) - there, [parts['ood'][i] for i in mine]
     taken = s['restored'] and s['rounds'] == 1
-    judged = len(read_jsonl(run/'pseudo/metadata.jsonl'))
+    judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')} - {*gone}
+    fresh = len(ids) - sum(i in judged for i in ids) if not ids or not ids[0].startswith('crop ') else max(0, len(ids) - len(judged))
+    if 'gate' in marks: fresh = len(ids)
     todo = dict(restore=[line(f"take from {s['restored']}" if taken else 'restore', 'restored', ids)], refine=[line('refine', 'targets', ids)],
-                gate=[(f"gate by {s['gate']}: {max(0, len(ids) - judged)} to do, {judged} there", 0 if judged else len(ids), list(parts.get('ood', {}).values()))],
+                gate=[(f"gate by {s['gate']}: {fresh} to do, {len(ids) - fresh} there", fresh, list(parts.get('ood', {}).values()))],
                 finetune=[], evaluate=[])
     control = ids[:s['control_images']]
     if control and s['oracle'].split(':')[0] != 'dot': todo['refine'].append(line('control (null prompt)', 'control', control))
     models = ['unadapted', 'adapted'] + ['supervised']*bool(run.data()['ood_truth'])
     for m in models[1:]:
-        done, most = (run/f'checkpoints/{m}').exists(), s['iterations']
+        done, most = (run/f'checkpoints/{m}').exists() and f'finetune {m}' not in marks, s['iterations']
         at = max([int(f.name[5:]) for f in (run/f'checkpoints/{m}-state/states').glob('step-*')], default=0)
         todo['finetune'].append((f'{m}: ' + ('there' if done else f'{most - at} of {most} iterations'), 0 if done else most - at, []))
     held = min(s['hold_out'], max(1, len(parts.get('id_pairs', ()))//10)) if 'test_id' not in parts and len(parts.get('id_pairs', ())) > 1 else 0
     sets = dict(ood=list(parts.get('test') or dict(list(parts.get('ood', {}).items())[:16])), id=list(parts.get('test_id', ())) or [None]*held)
     shapes = [*parts.get('test', parts.get('ood', {})).values()]
-    scored = (run/'evaluation/scores.csv').exists()
-    count = len(models)*sum(map(len, sets.values()))
-    todo['evaluate'].append((f"judge {', '.join(models)} on {', '.join(f'{len(v)} {k}' for k, v in sets.items() if v)} images"
-                             + ': there' * scored, 0 if scored else count, shapes))
-    todo['report'] = [('report.html: ' + ('there' if (run/'report.html').exists() else 'to do'), 0, [])]
+    new = [(m, k) for m in models for k in sets if sets[k] and (m, k) not in _scored(run, marks)]
+    what = [m for m in models if any(m == o for o, _ in new)] or models, [k for k in sets if sets[k] and (not new or any(k == o for _, o in new))]
+    todo['evaluate'].append((f"judge {', '.join(what[0])} on {', '.join(f'{len(sets[k])} {k}' for k in what[1])} images"
+                             + ': there' * (not new), sum(len(sets[k]) for _, k in new), shapes))
+    whole = (run/'report.html').exists() and not any(o[1] for v in todo.values() for o in v)
+    todo['report'] = [('report.html: ' + ('there' if whole else 'to do'), 0, [])]
     return todo
 
 # %% ../nbs/74_plan.ipynb #66e017a6
@@ -291,6 +303,11 @@ def faults(
 # %% ../nbs/74_plan.ipynb #698f16ab
 TITLES = dict(restore='Stage 0', refine='Stage 1', gate='Stage 1', finetune='Stage 2', evaluate='Judging', report='Report')
 
+def _pending(run, stages):
+    "What changed inputs undo, see `Run.pending`; lines of what would be refused"
+    try: return run.pending(stages), []
+    except UserError as e: return ((), ()), [str(e)]
+
 def plan_text(
     run,    # `Run`
     stages, # that would be done
@@ -298,7 +315,8 @@ def plan_text(
 ): # text; lines of what would be refused
     "What `stages` of a run would do, take and need"
     s, (parts, files) = run.settings, run_parts(run)
-    counts, lines, total, unknown = stage_counts(run, parts), [], 0, []
+    changed, odd = _pending(run, stages)
+    counts, lines, total, unknown = stage_counts(run, parts, *changed), [], 0, []
     shapes = sorted({o for o in parts.get('ood', {}).values() if min(o)})
     sizes = ', '.join(f'{w}×{h}' for w, h in shapes[:3]) + ', …'*(len(shapes) > 3)
     lines.append(('Run', f"{run.out}: {'goes on' if read_config(run.out) else 'new'}; preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}"))
@@ -326,6 +344,7 @@ def plan_text(
     lines.append(('Disk', f"at most {_size(sum(need.values()))}" + (f" ({', '.join(f'{k} {_size(v)}' for k, v in need.items())})" if need else '') + f'; {_size(room)} free at {at}'))
     lines.append(('Licence', f"of the oracle {s['oracle']}: {licence}" + ('; non-commercial' if 'non-commercial' in licence or '-nc' in licence else '')))
     refused, told = faults(run, parts, files, stages)
+    refused += [o for o in odd if o not in refused]
     if asked and not local: told.append(f"{s['oracle']} is not on this machine and would be fetched" + (f', {_size(oracle_facts(s | dict(dtype=None))[1])} or more' if size else ''))
     if asked and size and size > free: told.append('the oracle would not fit into that memory')
     if sum(need.values()) > room: told.append('the disk may not suffice')

@@ -132,6 +132,7 @@ def open(self:Run, stages=()):
         known = read_config(self.out)
         fresh = not known or known['settings'] != self.settings
         change = self.changes(known, stages, busy) if self.first and self.root == self.out else {}
+        for name in self.recut if self.first and self.root == self.out else (): shutil.rmtree(self/f'data/{name}', ignore_errors=True)
         if fresh or change: self.check_data()
         self.earlier() # may be refused
         if self.first: self.check(stages, change)
@@ -366,7 +367,7 @@ def made(self:Run):
 @patch
 def changes(self:Run, known, stages=(), busy=()):
     "Option -> how its files differ from those that the run was made from, see `compare`. `UserError` for what is not taken in"
-    made, stage, change = self.made(), stage_of(self.settings), {}
+    made, stage, change, self.recut = self.made(), stage_of(self.settings), {}, []
     if known and made and not self.recorded(): self.found(known)
     old, self.now = (self.recorded() or dict(roles={}))['roles'], {}
     sources, trained = self.sources(), any(self.out.glob('checkpoints/[!.]*'))
@@ -381,7 +382,7 @@ def changes(self:Run, known, stages=(), busy=()):
         c = compare(was['files'] if was else {}, rows)
         if bound and moved and self.late(name, was, old): c = {**c, 'replaced': [], 'named': [i for i in rows if i in was['files']]}
         if old and (bound or name in JUDGED) and any(c.values()): change[name] = c
-        if any(c.values()) and was and not bound and self.cut(name): shutil.rmtree(self/f'data/{name}', ignore_errors=True)
+        if any(c.values()) and was and not bound and self.cut(name): self.recut.append(name)
         self.now[name] = dict(folder=place, files=rows)
     return self.allowed(change, old, {*stages} or {*STAGES}, busy)
 
@@ -465,14 +466,8 @@ def again(marks):
 def take_in(self:Run, change):
     "Drop what was made of images that are gone or replaced, note what is to be done again, and record the inputs"
     for name, c in change.items(): self.say(f'Data     {option(name)} {self.data()[name]}: {said(c) or "named"}')
-    images = [change[n] for n in ('ood', 'restored') if n in change]
-    gone, named = ([*dict.fromkeys(i for c in images for k in kinds for i in c.get(k, ()))] for kinds in (('removed', 'replaced'), ('named',)))
-    new = [*dict.fromkeys(i for c in images for k in ('added', 'replaced') for i in c[k])]
-    judged = {r['id'] for r in read_jsonl(self/'pseudo/metadata.jsonl')}
-    fit = self.settings['oracle'].startswith('dot') and bool(images or 'id_pairs' in change)
-    stale = bool(new or named or judged & {*gone} or fit)
-    if images or fit: self.drop(gone, named, fit)
-    marks = self.stale(change, stale, bool(judged))
+    gone, named, new, fit, stale, marks = self.effect(change)
+    if gone or named or fit: self.drop(gone, named, fit)
     for m in {'adapted', 'supervised'} if stale or 'id_pairs' in change else {'supervised'} if 'ood_truth' in change else ():
         for f in (self/f'checkpoints/{m}-state', self/f'checkpoints/latents/{m}'): shutil.rmtree(f, ignore_errors=True)
     if 'id_pairs' in change: shutil.rmtree(self/'checkpoints/latents/id', ignore_errors=True)
@@ -482,6 +477,25 @@ def take_in(self:Run, change):
     record = dict(roles=self.now, settings=json.loads(json.dumps(self.settings, default=str)), held=[*self.held_out()])
     if record != self.recorded(): write_inputs(self.out, **record)
     self._recorded = record
+
+@patch
+def effect(self:Run, change):
+    "What changed inputs undo: ids that are gone or replaced, named only now, to be made; all targets; the gate's choice; notes for `anew.json`"
+    images = [change[n] for n in ('ood', 'restored') if n in change]
+    gone, named = ([*dict.fromkeys(i for c in images for k in kinds for i in c.get(k, ()))] for kinds in (('removed', 'replaced'), ('named',)))
+    new = [*dict.fromkeys(i for c in images for k in ('added', 'replaced') for i in c[k])]
+    judged = {r['id'] for r in read_jsonl(self/'pseudo/metadata.jsonl')}
+    fit = self.settings['oracle'].startswith('dot') and bool(images or 'id_pairs' in change)
+    stale = bool(new or named or judged & {*gone} or fit)
+    return gone, named, new, fit, stale, self.stale(change, stale, bool(judged))
+
+@patch
+def pending(self:Run, stages=()):
+    "Ids whose images a start would make anew, and what else it would do again, see `again`. Nothing is written. `UserError`: it would be refused"
+    known = read_config(self.out)
+    if not (known and self.recorded()): return set(), self.anew()
+    gone, _, _, fit, _, marks = self.effect(self.changes(known, stages))
+    return {*gone} | ({*self.ood_files()} if fit else set()), self.anew() | marks
 
 @patch
 def stale(self:Run, change, images, judged):
@@ -687,7 +701,7 @@ def refine(self:Run):
                       records=self/f'pseudo/records-{self.shard[0]}.jsonl', **how)
     whole = {i: f for i, f in control.items() if not self.missing('targets', [i])}
     if missing: refine_folder(oracle, whole, self/'pseudo/control', null_only(s), note=lambda i, e: self.failures('control', [(i, e)]), **how)
-    self.timed('refine', began, n + len(missing))
+    self.timed('refine', began, n + len(missing), 'images and controls' if missing else 'images')
     if files and not any(targets.rglob('[!.]*.png')): raise UserError(f'not one of {len(files)} images could be refined')
 
 # %% ../nbs/72_run.ipynb #e790b620
@@ -871,16 +885,20 @@ def nothing(self:Run, small):
     return f'{self.out}: {why}' + ('' if small else '; give the same command a looser --gate-value')
 
 @patch
+def odd(self:Run, name):
+    "Ids of a part's recorded files that are gone, or of another size or time"
+    o = (self.recorded() or dict(roles={}))['roles'].get(name) or dict(folder='', files={})
+    def same(r):
+        try: s = os.stat(self.root/o['folder']/r['path'])
+        except OSError: return r['hash'] is None and not r['size'] # gone before it was recorded
+        return (s.st_size, s.st_mtime_ns) == (r['size'], r['mtime_ns'])
+    return [i for i, r in o['files'].items() if not same(r)]
+
+@patch
 def unchanged(self:Run):
     "`UserError` for files that have changed since the run was opened: their targets are of the old ones"
-    for name in ('ood', 'restored', 'id_pairs') if self.recorded() else ():
-        o = self.recorded()['roles'].get(name)
-        folder, files = self.root/o['folder'] if o else None, o['files'] if o else {}
-        def same(r):
-            try: s = os.stat(folder/r['path'])
-            except OSError: return r['hash'] is None and not r['size'] # gone before it was recorded
-            return (s.st_size, s.st_mtime_ns) == (r['size'], r['mtime_ns'])
-        if odd := [i for i, r in files.items() if not same(r)]:
+    for name in ('ood', 'restored', 'id_pairs'):
+        if odd := self.odd(name):
             raise UserError(f"{option(name)} {self.data()[name]}: {len(odd)} files have changed meanwhile ({', '.join(odd[:3])}); the same command takes them in")
 
 # %% ../nbs/72_run.ipynb #c57b55ce

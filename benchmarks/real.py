@@ -1,6 +1,6 @@
 """Adapts the pocket restorer to real camera noise and applies it to photographs of other scenes, by the commands a user would type.
 
-    python benchmarks/real.py --polyu DIR --photos DIR --out DIR [--preset-options '--lr 4e-4 ...']
+    python benchmarks/real.py --polyu DIR --photos DIR --out DIR [--options '--lr 4e-4 ...']
 
 `--polyu` holds lq/ and gt/ of real noisy photographs (scene_N.jpg: the name without its last number is the scene),
 `--photos` clean photographs. README.md beside this file tells what is measured and what came out.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from lego_nb.datasets import check_disjoint
+from lego_nb.datasets import check_disjoint, mark_crops
 from lego_nb.degradations import degrade
 from lego_nb.evaluation import bootstrap_ci
 from lego_nb.images import cut_crops, image_files, image_seed, markdown_grid, read_image, write_image, write_json
@@ -49,6 +49,7 @@ def prepare(polyu, photos, out):
     for i, x in clean.items():
         write_image(degrade(x[None], 'pocket-weak', [i])[0], out/f'pairs/lq/{i}.png')
         write_image(x, out/f'pairs/gt/{i}.png')
+    for folder in ('unlabelled', 'pairs/lq', 'pairs/gt'): mark_crops(out/folder)
     for i in spread(rest, 16):
         for side, files in dict(lq=noisy, gt=truth).items():
             x = read_image(files[i])
@@ -87,13 +88,13 @@ def line(name, values):
 def main():
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     for name in ('polyu', 'photos', 'out'): p.add_argument(f'--{name}', type=Path, required=True)
-    p.add_argument('--preset-options', default='', help='further options of lego_run')
+    p.add_argument('--options', default='', help='further options of lego_run')
     args = p.parse_args()
     out, seconds = args.out, {}
     truth, learned = prepare(args.polyu, args.photos, out)
     run = out/'run'
     seconds['lego_run'] = timed('lego_run', '--preset', 'pocket', '--ood', out/'unlabelled', '--id-pairs', out/'pairs',
-                                '--test', out/'test', '--out', run, *shlex.split(args.preset_options))
+                                '--test', out/'test', '--out', run, *shlex.split(args.options))
     for which in ('adapted', 'unadapted'):
         seconds[f'lego_apply {which}'] = timed('lego_apply', '--model', run, '--images', out/'others', '--out', out/which,
                                                '--which', which, '--format', 'png')

@@ -168,6 +168,8 @@ def check_output(
     "`UserError` when the output is among the inputs, or the inputs among the output"
     a, b = (Path(o).expanduser().resolve() for o in (images, out))
     if b.is_file() or (not b.exists() and b.suffix.lower() in WRITTEN): raise UserError(f'--out {out}: give a folder; images keep their names')
+    if run := next((o for o in (b, *b.parents) if (o/'inputs.jsonl').is_file() or ((o/'config.json').is_file() and (o/'pseudo').is_dir())), None):
+        raise UserError(f'--out {out} lies in the run folder {run}, which holds what the run has made: give a folder elsewhere')
     if a.is_file():
         if a.parent == b: raise UserError(f'--out {out}: {images} lies there and would be replaced; give another folder')
         return
@@ -469,7 +471,12 @@ def _restore(found, files, out, names, record, there, tile, overlap, batch_size,
     failed = []
     if len(there) < len(files):
         from lego_nb.restorers import load_restorer
-        restorer, cores = load_restorer(found.path, find_device(device), dtype=dtype), min(os.cpu_count() or 1, 16)
+        device, cores = find_device(device), min(os.cpu_count() or 1, 16)
+        try: restorer = load_restorer(found.path, device, dtype=dtype)
+        except UserError as e:
+            run = Path(found.path).parent.parent
+            if 'damaged' not in str(e) or not (run/'config.json').is_file(): raise
+            raise UserError(f'{e} Remove {found.path}, and lego_run --out {run} makes it again.') from None
         stage = Apply(restorer, files, out, names, record, there, tile, overlap, quality, compare, batch_size=batch_size, say=say, progress=progress,
                       note=lambda i, e: say(f'  failed: {i}: {reason(e)}'), readers=-(-cores//4), writers=cores)
         stage.plan()

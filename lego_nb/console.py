@@ -198,6 +198,9 @@ def command(
                 args, pixels = parse_command(func, sys.argv[1:], group)
                 if pixels is not None: _allow(pixels)
                 status = func(**args)
+        except BrokenPipeError: # who reads the output has left
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(1)
         except UserError as e: sys.exit(_complain(func, e, getattr(e, 'code', 2)))
         except Terminated: sys.exit(_complain(func, 'ended by SIGTERM; the same command goes on where it was', 143))
         except KeyboardInterrupt: sys.exit(_complain(func, 'stopped; the same command goes on where it was', 130))
@@ -281,7 +284,8 @@ def progress(
 ): # tqdm, or `Lines`: an iterator or a context with `update`, `set_postfix`, `close`
     "Show that something moves: a bar where somebody watches, else a line every 30 seconds"
     show = show and bars()
-    every = float(os.environ.get('LEGO_PROGRESS_SECONDS', 30))
+    try: every = float(os.environ.get('LEGO_PROGRESS_SECONDS', 30))
+    except ValueError: raise UserError(f"LEGO_PROGRESS_SECONDS={os.environ['LEGO_PROGRESS_SECONDS']}: give the seconds between two lines") from None
     if not show or not watched(): return Lines(items, total, label, unit, initial, every if show else None)
     from tqdm.auto import tqdm
     class Bar(tqdm):

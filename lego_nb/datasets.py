@@ -154,12 +154,12 @@ def image_header(
     return picture_size(path)
 
 # %% ../nbs/03_datasets.ipynb #b1d939c5
-def _misfit(id, lq, gt, scale):
+def _misfit(id, lq, gt, scale, colour=True):
     "What is wrong with a pair of files, or None; `Unreadable` as a value."
     try: (w, h, grey), (W, H, other) = image_header(lq), image_header(gt)
     except Unreadable as e: return e
     if (W, H) != (w*scale, h*scale): return f'{id}: lq {w}×{h}, gt {W}×{H}'
-    if grey != other: return f'{id}: {"lq" if grey else "gt"} is grey, {"gt" if grey else "lq"} has colour'
+    if colour and grey != other: return f'{id}: {"lq" if grey else "gt"} is grey, {"gt" if grey else "lq"} has colour'
 
 def _all_broken(faults, n):
     "Name what cannot be read; `Unreadable` when that is all there is."
@@ -200,13 +200,14 @@ def check_pairs(
     pairs,  # id -> (lq Path, gt Path), as `paired_files` gives it, or `Pairs` or `Degraded` of files
     scale=1,  # of the restorer: gt must be this many times larger than lq
     crop=None,  # side of the training's crops, pixels of lq
+    colour=True,  # a grey side beside one of colours is a fault
 ) -> int:  # pairs looked at: those with a file on both sides
     "Read all headers. `UserError` names the first three pairs of other sizes, scale or colour, or with no room for `crop`."
     rows = [(id, *p) for id, p in pairs.items()] if isinstance(pairs, dict) else pairs.items
     is_file = lambda o: isinstance(o, (str, Path))
     clean = [r[-1] for r in rows if is_file(r[-1]) and (len(r) == 2 or r[1] is None)]
     rows = [r for r in rows if len(r) == 3 and all(map(is_file, r[1:]))]
-    with ThreadPoolExecutor(8) as pool: faults = [*filter(None, pool.map(lambda r: _misfit(*r, scale), rows))]
+    with ThreadPoolExecutor(8) as pool: faults = [*filter(None, pool.map(lambda r: _misfit(*r, scale, colour), rows))]
     _all_broken(faults, len(rows))
     faults = [o for o in faults if isinstance(o, str)]
     if faults: raise UserError(f'{len(faults)} of {len(rows)} pairs do not fit a restorer of scale {scale}: '

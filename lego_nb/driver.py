@@ -71,6 +71,15 @@ def score(self:Refiner, ids, targets, restored):
 
 # %% ../nbs/27_driver.ipynb #fbe35450
 @patch
+def toned(self:Refiner, id, target):
+    "A target, grey where its degraded image is"
+    from lego_nb.datasets import image_header
+    try: grey = bool(self.lq) and id in self.lq and image_header(self.lq[id])[2]
+    except UserError: return target # its scores say what is wrong
+    if not grey: return target
+    return (target*target.new_tensor([.299, .587, .114])[:, None, None]).sum(0).expand(3, -1, -1)
+
+@patch
 def finish(self:Refiner, id, result):
     "Choose among the candidates and record what is known"
     from lego_nb.gate import best_of
@@ -84,7 +93,7 @@ def finish(self:Refiner, id, result):
         self.say(f"  {id}: its target has no score by {self.gate.metric}" + (f": {rows[k]['unscored']}" if 'unscored' in rows[k] else ''))
     if id in self.prompts: facts['prompt'] = self.prompts[id]
     if self.records: append_jsonl({**facts, **(rows[k] if rows else {})}, self.records)
-    return made[k].cpu()
+    return self.toned(id, made[k].cpu())
 
 # %% ../nbs/27_driver.ipynb #98416d17
 def read_prompts(

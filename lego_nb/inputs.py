@@ -7,7 +7,7 @@ __all__ = ['ALWAYS', 'PARTS', 'content', 'look', 'compare', 'said', 'write_input
            'check_out', 'same_path', 'fits', 'free_name', 'is_free', 'default_out', 'new_command']
 
 # %% ../nbs/71_inputs.ipynb #e6fee951
-import errno, hashlib, json, os, re, secrets
+import errno, hashlib, json, os, re, secrets, shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from .images import UserError, atomic_path
@@ -223,5 +223,7 @@ def new_command(
     "The command that starts a run of these folders elsewhere"
     given = {f: settings[f] for f in FOLDERS if settings.get(f)}
     to = next(o for o in free_name(re.sub(r'-\d+$', '', str(out)), given) if is_free(o))
-    quoted = {f: f"'{v}'" if ' ' in str(v) else v for f, v in given.items()}
-    return ' '.join(['lego_run', f"--preset {settings['preset']}", *(f"--{f.replace('_', '-')} {v}" for f, v in quoted.items()), f'--out {to}'])
+    preset = {**PRESETS[settings['preset']], **dict.fromkeys(FOLDERS)}
+    own = {k: v for k, v in settings.items() if v is not None and k in preset and v != preset[k]}
+    def word(v): return shlex.quote(','.join(map(str, v)) if isinstance(v, (list, tuple)) else str(v))
+    return ' '.join(['lego_run', f"--preset {settings['preset']}", *(f"--{k.replace('_', '-')} {word(v)}" for k, v in own.items()), f'--out {word(to)}'])

@@ -168,6 +168,7 @@ def judge(out, metrics, results=None, reference=None, device=None):
     jobs = [(results, reference, out or 'comparison')] if results else run_results(Path(out or 'runs/pocket'))
     for found, truth, folder in jobs:
         c = evaluate_folders(found, truth, metrics, folder, device=device)
+        if c.have and not c.rows: raise UserError(f'{folder}: nothing was judged, not one image could be read')
         print(f'\n{folder}\n{c.table()}')
 
 def run_results(out):

@@ -820,7 +820,7 @@ def train(self:Run, name, ood_pairs, **changes):
     s = self.finetune_settings(**changes)
     model, state = self.load(self.settings['restorer']), self/f'checkpoints/{name}-state'
     ood_pairs, pairs = Pairs(ood_pairs or []), self.id_pairs()
-    check_pairs(ood_pairs, model.scale)
+    check_pairs(ood_pairs, model.scale, colour=name != 'adapted') # targets are files of colours, grey where their image is
     self.check_fit(pairs, model)
     pairs, ood_pairs = self.encoded(model, pairs, 'id'), self.encoded(model, ood_pairs, name)
     model = finetune(model, pairs, ood_pairs, s, state, progress=bars())
@@ -993,12 +993,21 @@ def evaluate(self:Run):
     began = time.time()
     self.say(f'Judging  {", ".join(sorted({m for m, _, _ in todo}))} on {", ".join(f"{len(v)} {k}" for k, v in sets.items())} images')
     if not self.data()['test']: self.say('         no --test was given: ood are images that were adapted to')
+    old = len({(r['model'], r['split'], r['image']) for r in rows})
     for name, path, split in todo:
         model = self.load(path)
         rows += evaluate_model(model, sets[split], METRICS, name, split, seed=self.settings['seed'], device=self.device,
                                tile=self.settings['tile'], images=self/f'evaluation/images/{split}')
         write_scores(rows, f)
-    self.timed('evaluate', began, sum(len(sets[s]) for _, _, s in todo), 'restorations')
+    self.timed('evaluate', began, len({(r['model'], r['split'], r['image']) for r in rows}) - old, 'restorations')
+
+def _others(judged, files):
+    "Whether what was judged is not what can be judged: a file that cannot be read was left out"
+    from lego_nb.images import Unreadable, read_image
+    def broken(pair):
+        try: return any(f and read_image(f) is None for f in pair)
+        except Unreadable: return True
+    return not judged <= {*files} or not all(broken(files[i]) for i in {*files} - judged)
 
 @patch
 def valid_scores(self:Run, rows):
@@ -1006,7 +1015,7 @@ def valid_scores(self:Run, rows):
     from lego_nb.evaluation import write_scores
     anew, sets, seen = self.anew(), self.test_sets(), {}
     for r in rows: seen.setdefault((r['model'], r['split']), set()).add(r['image'])
-    other = {s for s in sets if f'judge {s}' in anew or any(k == s and ids != {*sets[s]} for (_, k), ids in seen.items())}
+    other = {s for s in sets if f'judge {s}' in anew or any(k == s and _others(ids, sets[s]) for (_, k), ids in seen.items())}
     new = {m for m in self.models() if f'judge {m}' in anew and f'finetune {m}' not in anew}
     kept = [r for r in rows if r['split'] not in other and r['model'] not in new]
     if len(kept) < len(rows):

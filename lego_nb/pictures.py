@@ -285,10 +285,10 @@ def _tiff_array(path):
 def _cv_array(path):
     "H×W×C of an image file as OpenCV reads it, in RGB(A)"
     import cv2
-    log = cv2.utils.logging
-    level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # what is wrong is said in one line
+    log = getattr(cv2.utils, 'logging', None)  # of newer releases
+    level = log and log.setLogLevel(log.LOG_LEVEL_SILENT)  # what is wrong is said in one line
     try: a = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    finally: log.setLogLevel(level)
+    finally: log and log.setLogLevel(level)
     if a is None: raise ValueError('damaged, or a compression that is not installed')
     return a[..., [2, 1, 0, 3][:a.shape[2]]] if a.ndim == 3 else a
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from fastcore.basics import store_attr, patch
 from .console import CAUSES, STOPS, cause, progress, reason
-from .images import UserError, read_image, write_image
+from .images import Failed, UserError, read_image, write_image
 
 # %% ../nbs/11_restoration.ipynb #74bf58ea
 def image_size(path):
@@ -155,7 +155,7 @@ def settle(self:Driver, faults):
     refused = [r for _, r in self.failed if cause(r) != 'unreadable']
     if self.worked or len(refused) < self.patience: return
     wait(self.waiting) # one of these may be the first that works
-    if not self.worked: raise UserError(f'the first {len(refused)} images all failed, the last with: {refused[-1]}')
+    if not self.worked: raise Failed(f'the first {len(refused)} images all failed, the last with: {refused[-1]}')
 
 # %% ../nbs/11_restoration.ipynb #3a845734
 @patch

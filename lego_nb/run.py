@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from fastcore.basics import store_attr, patch
 from .driver import read_prompts
-from .images import UserError, append_jsonl, image_files, left_out, read_jsonl, write_json, atomic_path
+from .images import Failed, UserError, append_jsonl, image_files, left_out, read_jsonl, write_json, atomic_path
 from .inputs import compare, look, new_command, read_config, read_inputs, said, same_path, write_inputs
 from .restoration import STOPS, cause, reason
 from .settings import FOLDERS, PRESETS
@@ -571,7 +571,7 @@ def restore(self:Run):
                                tile=self.settings['tile'], device=self.device, progress=bars() and self.first)
     self.failures('restore', failed)
     self.timed('restore', began, len(todo))
-    if failed and not any((self/'pseudo/restored').rglob('[!.]*.png')): raise UserError(f'not one of {len(todo)} images could be restored')
+    if failed and not any((self/'pseudo/restored').rglob('[!.]*.png')): raise Failed(f'not one of {len(todo)} images could be restored')
 
 # %% ../nbs/72_run.ipynb #de682dca
 @patch
@@ -702,7 +702,7 @@ def refine(self:Run):
     whole = {i: f for i, f in control.items() if not self.missing('targets', [i])}
     if missing: refine_folder(oracle, whole, self/'pseudo/control', null_only(s), note=lambda i, e: self.failures('control', [(i, e)]), **how)
     self.timed('refine', began, n + len(missing), 'images and controls' if missing else 'images')
-    if files and not any(targets.rglob('[!.]*.png')): raise UserError(f'not one of {len(files)} images could be refined')
+    if files and not any(targets.rglob('[!.]*.png')): raise Failed(f'not one of {len(files)} images could be refined')
 
 # %% ../nbs/72_run.ipynb #e790b620
 @patch

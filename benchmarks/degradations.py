@@ -16,10 +16,10 @@ import numpy as np, torch
 import torch.nn.functional as F
 
 import lego_nb.second_order as room
-from lego_nb.datasets import photographs
+from lego_nb.demo import photographs
 from lego_nb.degradations import Draws
-from lego_nb.images import write_json
-from lego_nb.metrics import psnr
+from lego_nb.files import write_json
+from lego_nb.pixel_metrics import psnr
 from lego_nb.second_order import TABLE9, plan, second_order
 from lego_nb.speed import interleave, speed_table, speedups
 from stage1 import processor, result, say

@@ -9,10 +9,11 @@ restoration said under each limit, and how far its images are from those of a pr
 import argparse, multiprocessing, re, resource, sys, tempfile
 from pathlib import Path
 import torch
-from lego_nb.datasets import photographs
-from lego_nb.images import cut_crops, image_files, read_image, write_image
-from lego_nb.restoration import restore_folder
-from lego_nb.restorers import load_restorer
+from lego_nb.demo import photographs
+from lego_nb.images import cut_crops, read_image, write_image
+from lego_nb.files import image_files
+from lego_nb.restore_folder import restore_folder
+from lego_nb.load_restorer import load_restorer
 
 def limited(room, fn):
     "Exit code of `fn` in a process that may take `room` bytes more than it has"

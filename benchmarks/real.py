@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 from lego_nb.datasets import check_disjoint, mark_crops
-from lego_nb.degradations import degrade
+from lego_nb.degrade import degrade
 from lego_nb.evaluation import bootstrap_ci
-from lego_nb.images import cut_crops, image_files, image_seed, markdown_grid, read_image, write_image, write_json
-from lego_nb.metrics import psnr
+from lego_nb.images import cut_crops, image_seed, read_image, write_image
+from lego_nb.files import image_files, markdown_grid, write_json
+from lego_nb.pixel_metrics import psnr
 
 CROP, CROPS, PAIRS = 64, 64, 256
 

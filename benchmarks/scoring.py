@@ -14,11 +14,12 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import numpy as np, torch, torch.nn.functional as F
 
-from lego_nb.datasets import photographs
-from lego_nb.degradations import degrade
+from lego_nb.demo import photographs
+from lego_nb.degrade import degrade
 from lego_nb.distances import frechet
 from lego_nb.evaluation import read_scores
-from lego_nb.images import write_image, write_json
+from lego_nb.images import write_image
+from lego_nb.files import write_json
 from lego_nb.speed import interleave, speed_table, speedups
 from stage1 import processor, say
 

@@ -19,12 +19,14 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from fastcore.basics import store_attr
 
-from lego_nb.datasets import photographs
-from lego_nb.degradations import degrade
-from lego_nb.images import image_files, read_image, write_image, write_json
-from lego_nb.metrics import psnr
-from lego_nb.restoration import batches, image_size, restore_folder
-from lego_nb.restorers import load_restorer
+from lego_nb.demo import photographs
+from lego_nb.degrade import degrade
+from lego_nb.files import image_files, write_json
+from lego_nb.images import read_image, write_image
+from lego_nb.pixel_metrics import psnr
+from lego_nb.folder_map import batches, image_size
+from lego_nb.restore_folder import restore_folder
+from lego_nb.load_restorer import load_restorer
 from lego_nb.speed import interleave, matmul_rate, speed_table, speedups
 from stage1 import processor, say
 

@@ -21,15 +21,16 @@ import torch
 from fastcore.basics import store_attr
 from PIL import Image
 
-from lego_nb.driver import refine_folder
-from lego_nb.restoration import batches, image_size
+from lego_nb.refine_folder import refine_folder
+from lego_nb.folder_map import batches, image_size
 from lego_nb.generation import PROMPT
-from lego_nb.images import image_files, read_image, write_image, write_json
+from lego_nb.files import image_files, write_json
+from lego_nb.images import read_image, write_image
 from lego_nb.inversion import invert
 from lego_nb.flow import integrate
-from lego_nb.metrics import psnr
+from lego_nb.pixel_metrics import psnr
 from lego_nb.oracle import Oracle
-from lego_nb.run import versions
+from lego_nb.console import versions
 from lego_nb.settings import resolve_settings
 from lego_nb.refinement import RefineSettings, passes, refine
 from lego_nb.speed import *
@@ -110,9 +111,9 @@ def split(files, n):
 
 def crops(folder, n):
     "n restored crops of the demonstration: what Stage 1 gets from Stage 0"
-    from lego_nb.datasets import write_demo
-    from lego_nb.restoration import restore_folder
-    from lego_nb.restorers import load_restorer
+    from lego_nb.demo import write_demo
+    from lego_nb.restore_folder import restore_folder
+    from lego_nb.load_restorer import load_restorer
     demo = write_demo(folder/'demo')
     files = dict(list(image_files(demo['ood']).items())[:n])
     restore_folder(load_restorer('pocket'), files, folder/'restored', progress=False)

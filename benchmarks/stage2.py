@@ -24,10 +24,12 @@ from diffusers.optimization import get_scheduler
 from diffusers.training_utils import compute_density_for_timestep_sampling, compute_loss_weighting_for_sd3
 from torch.utils.flop_counter import FlopCounterMode
 
-from lego_nb.datasets import Degraded, Pairs, photographs
-from lego_nb.degradations import degrade
+from lego_nb.datasets import Degraded, Pairs
+from lego_nb.demo import photographs
+from lego_nb.degrade import degrade
 from lego_nb.finetune import Adaptation, FinetuneSettings
-from lego_nb.images import write_image, write_json
+from lego_nb.images import write_image
+from lego_nb.files import write_json
 from lego_nb.latent_restorer import LatentRestorer, backbone, latent_restorer
 from lego_nb.latents import cache_latents
 from lego_nb.speed import FLUX_VAE, interleave, matmul_rate, randomize, speed_table, speedups

@@ -11,9 +11,11 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # threads that spin while t
 
 import psutil, torch, torch.nn.functional as F
 
-from lego_nb.datasets import photographs
-from lego_nb.images import write_json
-from lego_nb.transport import LatentSpace, blend, fit_transport, latent_space, ot_map
+from lego_nb.demo import photographs
+from lego_nb.files import write_json
+from lego_nb.latent_space import LatentSpace, latent_space
+from lego_nb.transport import blend, fit_transport
+from lego_nb.gaussian_maps import ot_map
 
 
 # ---------------------------------------------------------------- images and latents

@@ -4,15 +4,13 @@
 
 # %% auto #0
 __all__ = ['TABLE9', 'QUALITY', 'BLURS', 'mirrored', 'filter_each', 'keys_cubic', 'resize_taps', 'weighted_rows', 'resize_each',
-           'Dice', 'random_sincs', 'random_kernels', 'one_round', 'plan', 'noise_each', 'packed', 'scaled',
-           'two_rounds', 'second_order', 'weak', 'strong', 'compressed', 'quality_of', 'measured', 'box']
+           'Dice', 'random_sincs', 'random_kernels', 'one_round', 'plan', 'noise_each', 'packed', 'two_rounds',
+           'second_order', 'weak', 'strong']
 
 # %% ../nbs/12_second_order.ipynb #80ba6651
 import math, torch
 import torch.nn.functional as F
-from io import BytesIO
-from .degradations import correlate, each, filter2d, gaussian_kernels, jpeg, poisson_counts
-from .degradations import Draws, sinc_kernels, whole
+from .degradations import correlate, each, filter2d, gaussian_kernels, jpeg, poisson_counts, sinc_kernels, whole
 from .jpeg import taken
 
 # %% ../nbs/12_second_order.ipynb #5a677321
@@ -27,37 +25,38 @@ def mirrored(
     pad,    # pixels before the first
     total,  # length of the result
 ):          # B×total
-    "Indices that run through `n` pixels between two mirrors."
+    "Return indices that run through `n` pixels between two mirrors."
     period = 2*(n[:,None]-1).clamp(min=1)
     i = (torch.arange(total)-pad) % period
     return torch.minimum(i, period-i).minimum(n[:,None]-1)
 
-# %% ../nbs/12_second_order.ipynb #698f3ff1
 def filter_each(
     x,        # B×C×H×W
     kernels,  # B×k×k
     hw,       # B×2 heights and widths on that canvas
 ):            # B×C×H×W
-    "`filter2d` for images on a canvas."
+    "Filter images on a canvas, as `filter2d` does."
     p = kernels.shape[-1]//2
     border = [mirrored(n, p, s+2*p) for n,s in zip(hw.T, x.shape[-2:])]
     return correlate(taken(x, *border), kernels.to(x))
 
-# %% ../nbs/12_second_order.ipynb #c8e742ab
-def keys_cubic(d, a=-.75):
-    "Keys' cubic of the distance `d`, 0 from 2 on."
+# %% ../nbs/12_second_order.ipynb #b95ebfcc
+def keys_cubic(
+    d,       # distances in pixels, any shape
+    a=-.75,  # the slope at 1
+):           # weights, 0 from 2 on
+    "Compute Keys' cubic of a distance."
     near = ((a+2)*d - (a+3))*d*d + 1
     far = ((d-5)*d + 8)*d*a - 4*a
     return torch.where(d <= 1, near, torch.where(d < 2, far, 0.))
 
-# %% ../nbs/12_second_order.ipynb #b95ebfcc
 def resize_taps(
     n,      # B lengths
     to,     # B lengths of the result
     mode,   # B indices of `MODES`
     total,  # length of the result's canvas
 ):          # source indices and weights, each B×total×taps; the weights beyond `to` are 0
-    "Which pixels a resized line is made of."
+    "Return the pixels of which a resized line is made, and their weights."
     i,n,to,mode = torch.arange(total)[:,None],*(v[:,None,None] for v in (n, to, mode))
     first,last = i*n//to,-(-(i+1)*n//to)
     s = n.float()/to*(i+.5) - .5
@@ -74,7 +73,7 @@ def weighted_rows(
     index,   # B×S×taps
     weight,  # B×S×taps
 ):           # B×S×...
-    "For each image, S weighted sums of its rows."
+    "Add up S weighted sums of the rows of each image."
     b,n,*rest = x.shape
     use = weight != 0
     index = (index + n*torch.arange(b)[:,None,None])[use].to(x.device)
@@ -83,7 +82,6 @@ def weighted_rows(
                         per_sample_weights=weight[use].to(x))
     return y.reshape(b, -1, *rest)
 
-# %% ../nbs/12_second_order.ipynb #173ae30f
 def resize_each(
     x,     # B×C×H×W
     hw,    # B×2 heights and widths on that canvas
@@ -105,32 +103,46 @@ class Dice:
     ):
         self.columns = iter(torch.stack([torch.rand(n, generator=g) for g in draws.streams], 1))
 
-    def uniform(self, low=0., high=1.): return next(self.columns)*(high-low) + low
-    def chance(self, p): return next(self.columns) < p
-    def choice(self, options, p=None):
+    def uniform(self,
+        low=0.,   # lower end, one for all or B
+        high=1.,  # upper end, one for all or B
+    ):  # B numbers
+        "Draw a number between `low` and `high`."
+        return next(self.columns)*(high-low) + low
+
+    def chance(self,
+        p,  # probability in [0,1]
+    ):  # B booleans
+        "Draw True with probability `p`."
+        return next(self.columns) < p
+
+    def choice(self,
+        options,  # sequence of numbers, or of equally long sequences
+        p=None,   # weights of the options, equal if None
+    ):  # B options
+        "Draw one of `options`."
         p = torch.ones(len(options)) if p is None else torch.tensor(p)
         i = torch.searchsorted(p.cumsum(0)/p.sum(), next(self.columns), right=True)
         return torch.tensor(options)[i.clamp(max=len(p)-1)]
 
-# %% ../nbs/12_second_order.ipynb #f67cf64d
+# %% ../nbs/12_second_order.ipynb #f438a449
 BLURS = dict(iso=.45, aniso=.25, generalized_iso=.12, generalized_aniso=.03, plateau_iso=.12, plateau_aniso=.03)
 
 def random_sincs(
-    dice,
+    dice,   # a `Dice`
     sizes,  # odd sides to choose from
 ):          # B×k×k, k the largest size
-    "Sinc kernels with Real-ESRGAN's range of cut-offs."
+    "Draw sinc kernels with Real-ESRGAN's range of cut-offs."
     side = dice.choice(sizes)
     return sinc_kernels(dice.uniform(math.pi/torch.where(side < 13, 3, 5), math.pi), max(sizes), side)
 
-# %% ../nbs/12_second_order.ipynb #f438a449
 def random_kernels(
-    dice,
+    dice,    # a `Dice`
     sizes,   # odd sides to choose from
     sigma,   # range of the standard deviation in pixels
     keep=0., # share of images that are left as they are
 ):           # B×k×k, k the largest size
-    "Blur kernels of Real-ESRGAN's mixture."
+    "Draw blur kernels of Real-ESRGAN's mixture."
     side,kind = dice.choice(sizes),dice.choice(range(6), list(BLURS.values()))
     flat,aniso,shaped = kind > 3,kind%2 == 1,kind > 1
     beta = dice.uniform(torch.where(flat, 1., .5), 1.),dice.uniform(1., torch.where(flat, 2., 4.))
@@ -142,14 +154,14 @@ def random_kernels(
 
 # %% ../nbs/12_second_order.ipynb #eb7b2935
 def one_round(
-    dice,
+    dice,     # a `Dice`
     table,    # a row of `TABLE9`
-    sigma,    # range of the blur's standard deviation
+    sigma,    # range of the blur's standard deviation in pixels
     keep,     # share of images that are not blurred
     p,        # weights of enlarging, reducing and keeping the size
     factors,  # smallest and largest factor
 ):            # dict of tensors, one row for each image
-    "What one round of the pipeline does to each image."
+    "Draw what one round of the pipeline does to each image."
     kernel = random_kernels(dice, table['blur'], sigma, keep)
     low,high = dice.choice([(1,factors[1]), (factors[0],1), (1,1)], p).T
     factor,mode,poisson = dice.uniform(low, high),dice.choice(range(3)),dice.chance(.5)
@@ -157,12 +169,11 @@ def one_round(
     return dict(kernel=kernel, factor=factor, mode=mode, poisson=poisson, level=level, grey=dice.chance(.4),
                 quality=dice.uniform(*QUALITY))
 
-# %% ../nbs/12_second_order.ipynb #e6c56191
 def plan(
     draws,  # the images' random streams
     table,  # a row of `TABLE9`
 ):          # two rounds and an end, dicts of tensors
-    "Everything that will be done to each image of a batch."
+    "Draw everything that will be done to each image of a batch."
     dice = Dice(draws)
     first  = one_round(dice, table, (.2,3.), 0, (.2,.7,.1), (.15,1.5))
     second = one_round(dice, table, (.2,1.5), .2, (.3,.4,.3), (.3,1.2))
@@ -189,26 +200,27 @@ def noise_each(
     each(one, len(x), x.device)
     return x
 
-# %% ../nbs/12_second_order.ipynb #bdd0f6d1
-def packed(x, quality, hw, which):
-    "JPEG for the images that `which`, B booleans, says."
+# %% ../nbs/12_second_order.ipynb #1b1ace12
+def packed(
+    x,        # B×3×H×W in [0,1], changed in place
+    quality,  # B qualities
+    hw,       # B×2 heights and widths on that canvas
+    which,    # B booleans
+):            # `x`
+    "Compress as JPEG the images that `which` says."
     i = which.nonzero()[:,0].to(x.device)
     x[i] = jpeg(x[i], quality[which], hw[which])
     return x
 
-def scaled(size, factor):
-    "B×2 heights and widths of an image of `size` under B factors."
-    return (torch.tensor([size])*factor[:,None]).long().clamp(min=1)
-
-# %% ../nbs/12_second_order.ipynb #1b1ace12
 def two_rounds(
     x,      # B×3×H×W in [0,1]
     draws,  # the images' random streams
     plan,   # as from `plan`
-    size,   # of the result
+    size,   # height and width of the result
     most,   # no factor of the first round is larger
 ):          # B×3×height×width
-    "Real-ESRGAN's second-order degradation."
+    "Degrade a batch twice, as Real-ESRGAN does."
+    def scaled(size, factor): return (torch.tensor([size])*factor[:,None]).long().clamp(min=1)
     (first,second,end),full = plan,x.shape[-2:]
     hw,hw2 = scaled(full, first['factor']),scaled(size, second['factor'])
     x = resize_each(filter2d(x, first['kernel']), whole(x), hw, first['mode'], [math.ceil(s*most) for s in full])
@@ -226,7 +238,7 @@ def second_order(
     table,  # a row of `TABLE9`
     scale,  # the result is H/scale by W/scale
 ):          # B×3×(H/scale)×(W/scale) in [0,1]
-    "Real-ESRGAN's second-order degradation of a batch, canvas by canvas."
+    "Degrade a batch twice, as Real-ESRGAN does, canvas by canvas."
     rounds,size = plan(draws, table),[max(1, s//scale) for s in x.shape[-2:]]
     canvas,y = (4*rounds[0]['factor']).ceil(),x.new_empty(len(x), 3, *size)
     most = len(x) if x.is_cuda else max(1, 2**18//x[0,0].numel())
@@ -238,13 +250,12 @@ def second_order(
     each(one, len(parts), x.device)
     return y.clamp(0,1)
 
-# %% ../nbs/12_second_order.ipynb #82e31adb
 def weak(
     x,        # B×3×H×W in [0,1]
     draws,    # the images' random streams
     scale=1,  # 4 for the paper's super-resolution
 ):            # B×3×(H/scale)×(W/scale) in [0,1]
-    "The in-distribution degradation of Table 9."
+    "Degrade in distribution, as in Table 9."
     return second_order(x, draws, TABLE9['weak'], scale)
 
 def strong(
@@ -252,46 +263,5 @@ def strong(
     draws,    # the images' random streams
     scale=1,  # 4 for the paper's super-resolution
 ):            # B×3×(H/scale)×(W/scale) in [0,1]
-    "The out-of-distribution degradation of Table 9."
+    "Degrade out of distribution, as in Table 9."
     return second_order(x, draws, TABLE9['strong'], scale)
-
-# %% ../nbs/12_second_order.ipynb #d0ed6760
-def compressed(
-    x,  # 3×h×w in [0,1]
-):      # 100×3×h×w
-    "An image as Pillow compresses it, at qualities 1 to 100."
-    import numpy as np
-    from PIL import Image
-    image,found = Image.fromarray((x*255).round().byte().permute(1,2,0).numpy()),[]
-    for q in range(1,101):
-        file = BytesIO()
-        image.save(file, 'JPEG', quality=q)
-        found.append(torch.from_numpy(np.array(Image.open(file))))
-    return torch.stack(found).permute(0,3,1,2)/255
-
-def quality_of(
-    y,  # B×3×h×w, outputs of a JPEG step
-    x,  # 3×h×w, its input
-):      # B qualities, and the mean difference from Pillow's image
-    "The qualities, 1 to 100, at which Pillow makes most nearly `y` of `x`."
-    d = torch.cdist(y.flatten(1), compressed(x).flatten(1), p=1)
-    return d.argmin(1)+1,d.min(1).values/x.numel()
-
-# %% ../nbs/12_second_order.ipynb #6be97dbf
-def measured(
-    level,        # 'weak' or 'strong'
-    n=1000,       # images
-    second=False, # the second round, else the first
-):                # dict: name -> values
-    "What a round really does in `n` draws: blur sizes, noise levels, JPEG qualities."
-    *rounds,end = plan(Draws(range(n)), TABLE9[level])
-    choice,grey = rounds[second],torch.full((n,3,32,32), .5)
-    std = (noise_each(grey.clone(), whole(grey), Draws(range(n)), choice) - grey).std((1,2,3))
-    grain = torch.rand(3,32,32, generator=torch.Generator().manual_seed(0))
-    y,q,first = grain.repeat(n,1,1,1),choice['quality'],end['jpeg_first']
-    if second: y = packed(packed(y, q, whole(y), first), q, whole(y), ~first)  # each image in one of the two
-    else: y = jpeg(y, q, whole(y))
-    p = choice['poisson']
-    return dict(blur=box(choice['kernel']), noise=std[~p]*255, poisson=std[p]*math.sqrt(256/.5), quality=quality_of(y, grain)[0])
-
-def box(kernels): return (kernels != 0).any(1).sum(1)  # the side of the box that holds each

@@ -11,20 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 from fastcore.basics import chunked
 from pathlib import Path
 from .console import progress
-from .datasets import Degraded, Pairs, centre_crop, check_crop, check_pairs, image_sizes, lower
+from .datasets import Degraded, Pairs, centre_crop, check_crop, check_pairs, image_sizes, lower, same_settings
 from .degrade import DEGRADATIONS
-from .demo import same_settings
 from .files import Unreadable, UserError, image_files, leave_out
 from .images import read_image, write_image
-from .layouts import _plain, find_layout, read_layout
+from .layouts import find_layout, read_layout
 
 # %% ../nbs/18_crops.ipynb #717164e4
 def crop_places(
-    h, w,  # of the image, pixels
+    h,  # height of the image, pixels
+    w,  # its width
     crop,  # side, pixels
     n=None,  # how many; None: a grid without overlap
 ) -> list:  # of (top, left)
-    "Evenly spread places of squares, overlapping where there are more than fit side by side."
+    "Spread squares evenly, overlapping where there are more than fit side by side."
     down, across = h - crop, w - crop  # the room to move
     if n is None: return [*itertools.product(range(0, down + 1, crop), range(0, across + 1, crop))]
     rows = min(max(1, round(math.sqrt(n*(down + 1)/(across + 1)))), down + 1)
@@ -36,12 +36,6 @@ def crop_places(
     n = min(n, len(every))
     return [every[i*len(every)//n] for i in range(n)]
 
-# %% ../nbs/18_crops.ipynb #33465cbe
-def _clean(files):
-    "Id -> path of truth: of a folder, of a dict of paths, or of what `read_layout` returns."
-    if not isinstance(files, dict): files = image_files(files)
-    return {id: f[1] if isinstance(f, tuple) else f for id, f in files.items()}
-
 # %% ../nbs/18_crops.ipynb #ae7a1122
 def plan_crops(
     files,  # id -> Path
@@ -50,39 +44,30 @@ def plan_crops(
     centre=False,  # one crop of each, in the middle
     say=print,  # gets one line when images are too small
 ) -> dict:  # id -> list of (top, left)
-    "Where crops will be cut. `UserError` when no image is large enough."
+    "Decide where crops will be cut. `UserError` when no image is large enough."
     known = dict(image_sizes([*files.values()]))
     sizes = {id: known[f][::-1] for id, f in files.items() if f in known}
     fit = {id: size for id, size in sizes.items() if min(size) >= crop}
     if not fit: raise UserError(f'No image is {crop} pixels high and wide: cut smaller crops.')
-    if say and len(fit) < len(sizes):
-        say(f'{len(sizes) - len(fit)} of {len(sizes)} images, smaller than {crop} pixels, are left out.')
+    if say and len(fit) < len(sizes): say(f'{len(sizes) - len(fit)} of {len(sizes)} images, smaller than {crop} pixels, are left out.')
     if centre: return {id: [((h - crop)//2, (w - crop)//2)] for id, (h, w) in fit.items()}
     n = len(fit)
     share = [None if count is None else count*(i + 1)//n - count*i//n for i in range(n)]
     return {id: crop_places(h, w, crop, k) for (id, (h, w)), k in zip(fit.items(), share) if k != 0}
 
-# %% ../nbs/18_crops.ipynb #679a9574
-def _todo(plan, out, sides):
-    "Id -> name -> (top, left) of the crops of which a file is missing."
-    def missing(name): return not all((out/side/f'{name}.png').exists() for side in sides)
-    named = {id: {f'{id}-{i:03d}-{j:03d}': (i, j) for i, j in o} for id, o in plan.items()}
-    return {id: {n: at for n, at in o.items() if missing(n)} for id, o in named.items()}
-
-# %% ../nbs/18_crops.ipynb #56a1eeea
+# %% ../nbs/18_crops.ipynb #14f0b7f4
 def _digest(ids): return hashlib.blake2b('\n'.join(ids).encode(), digest_size=8).hexdigest()
 
-# %% ../nbs/18_crops.ipynb #53211cf3
-def _cut(files, todo, crop):
-    "(name, crop), one after another; a file is read once, and only when a crop is missing."
-    for id, places in todo.items():
-        try: x = read_image(files[id]) if places else None
+def _cut(files, plan, crop, done):
+    "(name, crop), one after another; a file is read once, and only when a crop is missing"
+    for id, places in plan.items():
+        todo = {n: at for n, at in places.items() if not done(n)}
+        try: x = read_image(files[id]) if todo else None
         except Unreadable as e:
             leave_out(e)
             continue
-        for name, (i, j) in places.items(): yield name, x[:, i:i+crop, j:j+crop]
+        for name, (i, j) in todo.items(): yield name, x[:, i:i+crop, j:j+crop]
 
-# %% ../nbs/18_crops.ipynb #14f0b7f4
 def prepare(
     files,  # clean images: a folder, id -> Path, or what `read_layout` returns
     out,  # folder; gets lq/ and gt/
@@ -93,21 +78,21 @@ def prepare(
     seed=0,  # of the degradation
     centre=False,  # one crop of each image, in the middle
     device='cpu',  # where batches are degraded
-    batch_size=8,
+    batch_size=8,  # crops that are degraded at once
     truth=True,  # write gt/ too; not for images that are to be learned from without it
 ) -> Path:  # out
     "Write PNG crops of clean images, or what is missing. `UserError`: `out` holds another set."
-    files, out = _clean(files), Path(out)
-    settings = dict(degradation=degradation, crop=crop, count=count, scale=scale, seed=seed,
-                    centre=centre, truth=truth, images=_digest(files))
+    if not isinstance(files, dict): files = image_files(files)
+    files, out = {id: f[1] if isinstance(f, tuple) else f for id, f in files.items()}, Path(out)
+    facts = dict(degradation=degradation, crop=crop, count=count, scale=scale, seed=seed, centre=centre, truth=truth, images=_digest(files))
     lower(torch.zeros(1, 3, 64, 64), degradation, ['0'], scale=scale)  # a wrong name writes nothing
     plan = plan_crops(files, crop, count, centre)
-    same_settings(settings, out/'prepared.json')
-    todo = _todo(plan, out, ['lq', 'gt'] if truth else ['lq'])
-    total = sum(map(len, todo.values()))
-    bar = progress(_cut(files, todo, crop), total, out.name, 'crop')
+    same_settings(facts, out/'prepared.json')
+    plan = {id: {f'{id}-{i:03d}-{j:03d}': (i, j) for i, j in o} for id, o in plan.items()}
+    def done(name): return all((out/side/f'{name}.png').exists() for side in (['lq', 'gt'] if truth else ['lq']))
+    total = sum(not done(name) for o in plan.values() for name in o)
     with ThreadPoolExecutor(4) as pool:
-        for batch in chunked(bar, batch_size):
+        for batch in chunked(progress(_cut(files, plan, crop, done), total, out.name, 'crop'), batch_size):
             ids, gt = zip(*batch)
             lq = lower(torch.stack(gt).to(device), degradation, ids, seed, scale).cpu()
             for side, images in dict(lq=lq, **(dict(gt=gt) if truth else {})).items():
@@ -157,7 +142,7 @@ def read_part(
     say=print,  # gets one line when the number of images is not the stated one
     **kw,  # device and batch_size of `prepare`
 ) -> dict:  # id -> (lq Path, gt Path or None)
-    "The images of one part of an experiment, cut where it is made of crops. `UserError` as above."
+    "Find the images of one part of an experiment, cut where it is made of crops. `UserError` as of `read_layout`, `prepare`."
     roles = dict(id='id-pairs', ood='ood', test='test', test_id='test')
     for what, given, known in (('preset', preset, TABLE8), ('part', part, roles)):
         if given not in known: raise UserError(f'No {what} {given!r}: there are {", ".join(known)}.')
@@ -166,10 +151,9 @@ def read_part(
     files = read_layout(o['layout'], root, o['split'], role, None if cut else o['n'], say)
     if not cut: return files
     if out is None: raise UserError(f'{preset} {part} is made of crops: name a folder for them.')
-    if 'centre' in o: out = centre_crops(files, out, o['centre'])
-    else: out = prepare(files, out, o['degradation'], o['crop'], o['n'], TABLE8[preset]['scale'],
-                        truth=part != 'ood', **kw)
-    return _plain(out, role)
+    if 'centre' in o: centre_crops(files, out, o['centre'])
+    else: prepare(files, out, o['degradation'], o['crop'], o['n'], TABLE8[preset]['scale'], truth=part != 'ood', **kw)
+    return read_layout('plain', out, role=role)
 
 # %% ../nbs/18_crops.ipynb #2eb03435
 def training_pairs(
@@ -179,15 +163,15 @@ def training_pairs(
     crop=None,  # side of random crops of the degraded image, pixels
     fix='name a degradation',  # what a user of clean images is told to do
 ) -> Pairs:  # or `Degraded`, of clean images
-    "What a folder has to train on. `UserError`: no folder, no truth, pairs that do not fit, too small, clean images alone."
+    "Take what a folder has to train on. `UserError`: no folder, no truth, pairs that do not fit, too small, clean images alone."
     kind = find_layout(folder) if Path(folder).is_dir() else None
     files = read_layout(kind, folder) if kind else {id: (None, f) for id, f in image_files(folder).items()}
     if not all(gt for _, gt in files.values()): raise UserError(f'{folder}: {kind} has no truth to train on.')
     if all(lq for lq, _ in files.values()):
         check_pairs(files, scale, crop)
         return Pairs(files, crop)
-    if degradation:
-        clean = Degraded(files, degradation, scale, crop)
-        check_crop([f for _, f in files.values()], crop, scale)
-        return clean
-    raise UserError(f'{folder}: clean images alone; give lq/ and gt/, or {fix}: {", ".join(DEGRADATIONS)}.')
+    if not degradation:
+        raise UserError(f'{folder}: clean images alone; give lq/ and gt/, or {fix}: {", ".join(DEGRADATIONS)}.')
+    clean = Degraded(files, degradation, scale, crop)
+    check_crop([f for _, f in files.values()], crop, scale)
+    return clean

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from . import console
-from .demo import same_settings
+from .datasets import same_settings
 from .files import UserError, atomic_path
 from .images import image_seed
 

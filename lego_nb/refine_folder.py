@@ -74,8 +74,8 @@ def score(self:Refiner, ids, targets, restored):
 @patch
 def toned(self:Refiner, id, target):
     "A target, grey where its degraded image is"
-    from lego_nb.datasets import image_header
-    try: grey = bool(self.lq) and id in self.lq and image_header(self.lq[id])[2]
+    from lego_nb.pictures import picture_size
+    try: grey = bool(self.lq) and id in self.lq and picture_size(self.lq[id])[2]
     except UserError: return target # its scores say what is wrong
     if not grey: return target
     return (target*target.new_tensor([.299, .587, .114])[:, None, None]).sum(0).expand(3, -1, -1)

@@ -134,7 +134,7 @@ def write_task(
     seed=0,
 ): # the folders, as settings
     "A task's images as folders, written once. `UserError`: `out` holds another task"
-    from lego_nb.demo import same_settings
+    from lego_nb.datasets import same_settings
     places = dict(id=('id/lq', 'id/gt'), ood=('ood', 'ood_truth'), test=('test/lq', 'test/gt'), test_id=('test_id/lq', 'test_id/gt'))
     out, facts = Path(out), dict(task=name, folder=folder and str(folder), seed=seed)
     if not (out/'task.json').exists():

@@ -166,6 +166,7 @@ def pyiqa_net(name,    # a key of `pyiqa_configs`
                   f"`python -c \"import pyiqa; pyiqa.create_metric('{name}')\"` and copy {cache} and "
                   f"the Hugging Face cache" + (f' (first missing: {found[1]})' if found else '')) from why
 
+# %% ../nbs/09_metrics.ipynb #39ff4b89
 @functools.lru_cache
 def pyiqa_metric(name,          # a key of `pyiqa_configs`
                  device='cpu'): # where it runs

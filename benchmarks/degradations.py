@@ -21,7 +21,7 @@ from lego_nb.degradations import Draws
 from lego_nb.files import write_json
 from lego_nb.pixel_metrics import psnr
 from lego_nb.second_order import TABLE9, plan, second_order
-from lego_nb.speed import interleave, speed_table, speedups
+from peers import interleave, speed_table, speedups
 from stage1 import processor, result, say
 
 try: import cv2
@@ -168,7 +168,7 @@ def main():
     r = result('Degrading a batch', where, [row for rows,_ in found for row in rows], note.strip(), parts=[o for _,o in found])
     if args.out:
         write_json(r, args.out)
-        args.out.with_suffix('.md').write_text(speed_table(r) + '\n')
+        args.out.with_suffix('.md').write_text(speed_table(r) + '\n', encoding='utf-8')
     print(speed_table(r))
 
 if __name__=='__main__': main()

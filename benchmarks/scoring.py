@@ -20,7 +20,7 @@ from lego_nb.distances import frechet
 from lego_nb.evaluation import read_scores
 from lego_nb.images import write_image
 from lego_nb.files import write_json
-from lego_nb.speed import interleave, speed_table, speedups
+from peers import interleave, speed_table, speedups
 from stage1 import processor, say
 
 # our names, and pyiqa's for the same definition
@@ -147,7 +147,7 @@ def main():
              date=date.today().isoformat(), note=note.strip(), rows=rows, seconds=seconds)
     if args.out:
         write_json(r, args.out)
-        args.out.with_suffix('.md').write_text(speed_table(r) + '\n')
+        args.out.with_suffix('.md').write_text(speed_table(r) + '\n', encoding='utf-8')
     print(speed_table(r))
 
 if __name__ == '__main__': main()

@@ -27,7 +27,7 @@ from lego_nb.pixel_metrics import psnr
 from lego_nb.folder_map import batches, image_size
 from lego_nb.restore_folder import restore_folder
 from lego_nb.load_restorer import load_restorer
-from lego_nb.speed import interleave, matmul_rate, speed_table, speedups
+from peers import interleave, matmul_rate, speed_table, speedups
 from stage1 import processor, say
 
 BASE = 'image by image'
@@ -183,7 +183,7 @@ def main():
              date=date.today().isoformat(), note=note.strip(), rows=rows, seconds=seconds)
     if args.out:
         write_json(r, args.out)
-        args.out.with_suffix('.md').write_text(speed_table(r) + '\n')
+        args.out.with_suffix('.md').write_text(speed_table(r) + '\n', encoding='utf-8')
     print(speed_table(r))
 
 if __name__ == '__main__': main()

@@ -33,7 +33,9 @@ from lego_nb.oracle import Oracle
 from lego_nb.console import versions
 from lego_nb.settings import resolve_settings
 from lego_nb.refinement import RefineSettings, passes, refine
-from lego_nb.speed import *
+from lego_nb.speed import compile_blocks, counted, eager_blocks, float8_linears, repeated_blocks, swap_modules
+from peers import (SMALL_DEV, SMALL_VAE, flop_count, img2img_peer, interleave, matmul_rate, random_oracle, randomize, speed_table,
+                   speedups)
 
 
 def say(*what): print(*what, file=sys.stderr, flush=True)
@@ -284,7 +286,7 @@ class Size:
             self.add(name, o, **more)
 
 def evaluations_alone(m):
-    "One evaluation: batch sizes, the two passes of Equation 4, attention kernels"
+    "One evaluation: batch sizes, the two passes of Equation 4"
     sizes = [b for b in (1, 2, 4, 8) if b*m.size**2 <= 8*1024**2]
     images = {f'batch {b}': b for b in sizes}
     m.alone('evaluation', {k: evaluator(m.oracle, m.size, b) for k,b in images.items()}, 'batch 1', images)
@@ -292,13 +294,6 @@ def evaluations_alone(m):
     cfg.guidance_mode = 'true_cfg'
     arms = {'in turn': evaluator(cfg, m.size, 1, turns=True), 'in one batch': evaluator(cfg, m.size, 1)}
     m.alone('Equation 4, two passes', arms, 'in turn', evaluations=2)
-    plain = evaluator(m.oracle, m.size, 1)
-    def cudnn():
-        attention_backend(m.oracle, '_native_cudnn')
-        try: plain()
-        finally: attention_backend(m.oracle)
-    try: m.alone('attention', {'torch': plain, 'cuDNN': cudnn}, 'torch')
-    except RuntimeError as e: m.add('attention: cuDNN', {}, remark=f'does not run: {str(e).splitlines()[0][:60]}')
 
 def whole_images(m):
     "Files to files, as loaded: the peers, batch, values, solver, and what is not the transformer"
@@ -422,7 +417,7 @@ def main():
     with tempfile.TemporaryDirectory() as tmp: r = (gpu if full else cpu)(args, Path(tmp))
     if args.out:
         write_json(r, args.out)
-        args.out.with_suffix('.md').write_text(speed_table(r) + '\n')
+        args.out.with_suffix('.md').write_text(speed_table(r) + '\n', encoding='utf-8')
     print(speed_table(r))
 
 if __name__=='__main__': main()

@@ -32,7 +32,7 @@ from lego_nb.images import write_image
 from lego_nb.files import write_json
 from lego_nb.latent_restorer import LatentRestorer, backbone, latent_restorer
 from lego_nb.latents import cache_latents
-from lego_nb.speed import FLUX_VAE, interleave, matmul_rate, randomize, speed_table, speedups
+from peers import FLUX_VAE, interleave, matmul_rate, randomize, speed_table, speedups
 from stage1 import processor, result
 
 GPU = torch.cuda.is_available()
@@ -256,7 +256,7 @@ def main():
     r = result(title, hardware, rows, note(args, more, restorer, GPU), **more)
     if args.out:
         write_json(r, args.out)
-        args.out.with_suffix('.md').write_text(speed_table(r) + '\n')
+        args.out.with_suffix('.md').write_text(speed_table(r) + '\n', encoding='utf-8')
     print(speed_table(r))
 
 if __name__ == '__main__': main()

@@ -9,7 +9,7 @@ __all__ = ['SUFFIXES', 'OTHERS', 'PLUGINS', 'INSTALL', 'UserError', 'Failed', 'U
            'need_folder']
 
 # %% ../nbs/00_files.ipynb #5d6f7f98
-import contextlib, csv, functools, hashlib, importlib.util, io, json, math, os, secrets, shutil, unicodedata
+import contextlib, csv, functools, hashlib, importlib.util, io, json, math, os, re, secrets, shutil, unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -181,8 +181,8 @@ def markdown_grid(
     lines,  # of cells, the head first
     right=(),  # numbers of the columns that stand to the right
 ) -> str:
-    "Lines of cells as a table in Markdown."
-    head, *rest = [[str(c) for c in line] for line in lines]
+    "Lines of cells as a table in Markdown; what a name holds of `|`, `<` and line ends cannot break it."
+    head, *rest = [[' '.join(re.sub(r'(?=[|<])', r'\\', str(c)).splitlines()) for c in line] for line in lines]
     rule = ['--:' if k in right else '---' for k in range(len(head))]
     return '\n'.join(f'| {" | ".join(line)} |' for line in (head, rule, *rest))
 

@@ -164,13 +164,13 @@ def _steps(out, stages, preset=None, device=None, shard=None, dry_run=False, **o
 # %% ../nbs/89_commands.ipynb #a1234675
 def judge(out, metrics, results=None, reference=None, device=None):
     "Scores of folders, printed as a table; those of a run's restored test images when no folders are given"
-    from lego_nb.comparison import evaluate_folders
+    from lego_nb.comparison_tables import comparison_table, evaluate_folders
     device = find_device(device)
     jobs = [(results, reference, out or 'comparison')] if results else run_results(Path(out or 'runs/pocket'))
     for found, truth, folder in jobs:
         c = evaluate_folders(found, truth, metrics, folder, device=device)
         if c.have and not c.rows: raise UserError(f'{folder}: nothing was judged, not one image could be read')
-        print(f'\n{folder}\n{c.table()}')
+        print(f'\n{folder}\n{comparison_table(c)}')
 
 def run_results(out):
     "Folders of restored test images of a run, their truth, and where their scores go; for each split"

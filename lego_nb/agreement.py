@@ -10,6 +10,7 @@ __all__ = ['winner', 'tally', 'wilson', 'rates', 't_interval', 'krippendorff_alp
 import math
 from collections import Counter
 from pathlib import Path
+from .console import command
 from .files import UserError, atomic_path, markdown_grid
 from .layouts import named_folders
 from .preference import Study, read_answers
@@ -203,6 +204,7 @@ def write_preference(
     return text
 
 # %% ../nbs/67_agreement.ipynb #ab8738e4
+@command
 def lego_preference(
     results:str=None,  # NAME=DIR by commas: results to compare, the same image names in each
     inputs:str=None,   # folder of the degraded inputs, shown beside

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
-from .restorers import NETS
+from .restorers import NETS, NetRestorer
 
 # %% ../nbs/24_barycenter_net.ipynb #ef5107e7
 class PixelNorm(nn.LayerNorm):

@@ -6,7 +6,7 @@
 __all__ = ['SUFFIXES', 'OTHERS', 'PLUGINS', 'INSTALL', 'UserError', 'Failed', 'Unreadable', 'atomic_path', 'readable', 'cure',
            'walk_files', 'left_out', 'image_id', 'image_files', 'leave_out', 'write_json', 'read_text', 'read_table',
            'markdown_grid', 'read_jsonl', 'append_jsonl', 'link', 'write_jsonl', 'content', 'numbers', 'write_csv',
-           'need_folder']
+           'need_folder', 'named_folders']
 
 # %% ../nbs/00_files.ipynb #5d6f7f98
 import contextlib, csv, functools, hashlib, importlib.util, io, json, math, os, re, secrets, shutil, unicodedata
@@ -278,3 +278,15 @@ def write_csv(
 def need_folder(folder):
     "`UserError` where there is none, before torch is imported"
     if not Path(folder).is_dir(): raise UserError(f'No folder {folder}: check the path.')
+
+# %% ../nbs/00_files.ipynb #13934068
+def named_folders(
+    text, # NAME=DIR, by commas
+    option='results', # its name, for the message
+): # dict name -> folder
+    "Names and where their images are. `UserError`: not of that form, or a name twice"
+    parts = [o.strip().partition('=') for o in (text or '').split(',')]
+    wrong = [o for o, eq, d in parts if not (o and eq and d)]
+    if wrong or len({o for o, *_ in parts}) < len(parts):
+        raise UserError(f'--{option} {text}: give NAME=DIR,NAME=DIR, each name once')
+    return {o: d for o, _, d in parts}

@@ -117,10 +117,11 @@ def real_task(
     "A task of real pairs"
     from lego_nb.demo import DEMO_MOST
     from lego_nb.datasets import centre_crop
-    from lego_nb.transport_folder import some
     own, strange = (real_pairs(folder, name)*2)[:2]
     train, met, judge = thirds(own)
-    middle = lambda files: {i: [centre_crop(read_image(f), size) for f in pair] for i, pair in some({i: files[i] for i in judge}, most).items()}
+    n = min(most, len(judge))
+    def chosen(files): return [(i, files[i]) for i in ([*judge][k*len(judge)//n] for k in range(n))]
+    middle = lambda files: {i: [centre_crop(read_image(f), size) for f in pair] for i, pair in chosen(files)}
     res = dict(id=squares({i: own[i] for i in train}, 64, DEMO_MOST['id']), test_id=middle(own),
                ood=squares({i: strange[i] for i in met}, 64, DEMO_MOST['ood']), test=middle(strange))
     damage = TASKS[name].get('id')

@@ -15,7 +15,7 @@ from pathlib import Path
 from .agreement import lego_preference
 from .console import bars, command, find_device, progress
 from .files import UserError, append_jsonl, atomic_path, image_files, numbers, write_csv
-from .folder_map import Driver
+from .folder_map import FolderMap
 from .images import read_image, sound
 from .latent_space import latent_space
 from .preview import keep_facts
@@ -306,7 +306,7 @@ def fit_files(
     return fit_transport(read_all(sound(restored, n), restorer), read_all(sound(natural, n)), found, patch, **kwargs)
 
 # %% ../nbs/73_transport_folder.ipynb #654f509b
-class Transporter(Driver):
+class Transporter(FolderMap):
     "Restored images of a folder to transported ones in another"
     label = 'transport'
     def __init__(self,
@@ -316,7 +316,7 @@ class Transporter(Driver):
         alpha=0.,      # 0: transported, 1: as restored
         restorer=None, # see `read_all`
         records=None,  # jsonl file that gets a line for each image
-        **kwargs,      # of `Driver`
+        **kwargs,      # of `FolderMap`
     ):
         super().__init__(files, out, **kwargs)
         store_attr('op,alpha,restorer,records')
@@ -347,7 +347,7 @@ def transport_folder(
     out,          # folder
     alpha=0.,     # 0: transported, 1: as restored
     batch_size=8, # most images at once
-    **kwargs,     # of `Transporter` and `Driver`
+    **kwargs,     # of `Transporter` and `FolderMap`
 ): # (id, reason) of the images that failed
     "Transport every file that is not there yet. A bad image is noted and the rest goes on"
     return Transporter(op, files, out, alpha, batch_size=batch_size, **kwargs).run()

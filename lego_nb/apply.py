@@ -288,7 +288,7 @@ class Apply(Stage0):
         overlap=None, # of tiles, pixels; None: 64, at most a quarter of a tile
         quality=95,   # of JPEG and WebP
         compare=False, # write before-and-after pictures
-        **kwargs,     # of `Stage0` and `Driver`
+        **kwargs,     # of `Stage0` and `FolderMap`
     ):
         super().__init__(restorer, files, out, tile, **kwargs)
         store_attr('names,record,overlap,quality,compare')

@@ -11,11 +11,11 @@ from fastcore.basics import patch, store_attr
 from pathlib import Path
 from .console import STOPS, cause, reason
 from .files import UserError, append_jsonl
-from .folder_map import Driver
+from .folder_map import FolderMap
 from .images import read_image
 
 # %% ../nbs/49_refine_folder.ipynb #c8c38684
-class Refiner(Driver):
+class Refiner(FolderMap):
     "Restored images of a folder to targets in another"
     label = 'refine'
     def __init__(self,
@@ -27,7 +27,7 @@ class Refiner(Driver):
         gate=None, # GateSettings: targets are scored for it, and candidates chosen by it
         lq=None, # id -> degraded image, which the gate's scores look at too
         records=None, # jsonl file that gets a line for each target
-        **kwargs, # of `Driver`
+        **kwargs, # of `FolderMap`
     ):
         from lego_nb.gate import GateSettings, scorer
         from lego_nb.refinement import RefineSettings, check_refine
@@ -103,7 +103,7 @@ def refine_folder(
     out,        # folder of targets
     settings=None, # RefineSettings; None: the paper's
     batch_size=1,
-    **kwargs,   # of `Refiner` and `Driver`
+    **kwargs,   # of `Refiner` and `FolderMap`
 ): # (id, reason) of the images that failed
     "Refine every file that has no target yet. A bad image is noted and the rest goes on"
     return Refiner(oracle, files, out, settings, batch_size=batch_size, **kwargs).run()

@@ -9,7 +9,7 @@ __all__ = ['each_pass', 'Stage0', 'restore_folder']
 import os
 from contextlib import contextmanager
 from fastcore.basics import patch, store_attr
-from .folder_map import Driver, at_once, tile_count
+from .folder_map import FolderMap, at_once, tile_count
 
 # %% ../nbs/27_restore_folder.ipynb #2ceaa850
 @contextmanager
@@ -23,15 +23,15 @@ def each_pass(
     net, n = getattr(restorer, 'net', None), 1
     if hasattr(restorer, 'transformer'):
         from lego_nb.flow import evaluations
-        net, n, tile = restorer.transformer, evaluations(restorer.solver, restorer.steps), min(tile or restorer.largest, restorer.largest)
+        net, n, tile = restorer.transformer, evaluations(restorer.solver, restorer.steps), restorer.advised(tile, size)
     if not hasattr(net, 'register_forward_hook'): return (yield)
     hook = net.register_forward_hook(lambda *_: moved(1/n/tile_count(size, tile)))
     try: yield
     finally: hook.remove()
 
 # %% ../nbs/27_restore_folder.ipynb #3fd44a21
-class Stage0(Driver):
-    "Degraded images of a folder to restored ones in another"
+class Stage0(FolderMap):
+    "Restore the degraded images of a folder"
     label = 'restore'
     def __init__(self,
         restorer, # has restore(y, tile=)
@@ -39,7 +39,7 @@ class Stage0(Driver):
         out,      # folder of restored ones
         tile=None, # side in pixels above which an image is tiled
         pixels=None, # most of a batch; None: no limit on a GPU, 2**15 on a CPU
-        **kwargs, # of `Driver`
+        **kwargs, # of `FolderMap`
     ):
         super().__init__(files, out, **kwargs)
         import torch
@@ -50,39 +50,46 @@ class Stage0(Driver):
         self.tiles = {} # (height, width) -> tile, where memory was short
         store_attr('restorer,tile')
 
-    def tile_of(self, size): return self.tiles.get(tuple(size), self.tile)
-    def work(self, ids, x):
-        tile = self.tile_of(x.shape[-2:])
-        with each_pass(self.restorer, x.shape[:-3:-1], tile, lambda share: self.advance(share*len(ids))):
-            return self.restorer.restore(x.contiguous(memory_format=self.layout), tile=tile)
-    def most(self, size): return at_once(size, self.batch_size, self.pixels)
+    def tile_of(self, size): # (height, width)
+        return self.tiles.get(tuple(size), self.tile)
+    def most(self, size): # (width, height) -> images at once
+        return at_once(size, self.batch_size, self.pixels)
 
 # %% ../nbs/27_restore_folder.ipynb #c11e0a02
 @patch
-def cut(self:Stage0, size):
+def work(self:Stage0,
+    ids, # of a batch
+    x,   # B×3×H×W in [0,1]
+):
+    "Restore a batch"
+    tile = self.tile_of(x.shape[-2:])
+    with each_pass(self.restorer, x.shape[:-3:-1], tile, lambda share: self.advance(share*len(ids))):
+        return self.restorer.restore(x.contiguous(memory_format=self.layout), tile=tile)
+
+@patch
+def cut(self:Stage0, size): # (height, width)
     "Take tiles of half the side for images of this size from now on; False when they cannot be smaller"
     net, now = self.restorer, min(self.tile_of(size) or max(size), max(size))
     multiple, least = getattr(net, 'multiple', 1), max(64, getattr(net, 'minimum', 1))
     tile = -(-now//2//multiple)*multiple
     if tile < least or getattr(net, 'advice', {}).get('tiling') == 'internal': return False
     self.tiles[tuple(size)] = tile
-    self.clear()
     self.say(f'  out of memory with an image of {size[1]}×{size[0]}: going on in tiles of {tile}')
     return True
 
 # %% ../nbs/27_restore_folder.ipynb #9e9ac6ea
 def restore_folder(
-    restorer,  # has restore(y, tile=), as `NetRestorer`
-    files,  # id -> Path of a degraded image, as from `image_files`
-    out,  # folder; id.png appears there when it is whole
-    batch_size=8,
-    tile=None,  # side in pixels above which an image is tiled
-    device=None,  # where the restorer is moved; None: it stays
-    progress=True,  # show a bar
-    readers=None,  # threads that decode; None: one for every four cores
-    writers=None,  # threads that encode; None: one for every core
-    **kwargs,  # of `Stage0` and `Driver`
-) -> tuple:  # ids that stand in `out`, in the order of `files`; list of (id, reason) that failed
+    restorer, # has restore(y, tile=), as `NetRestorer`
+    files, # id -> Path of a degraded image, as from `image_files`
+    out, # folder; id.png appears there when it is whole
+    batch_size=8, # most images at once
+    tile=None, # side in pixels above which an image is tiled
+    device=None, # where the restorer is moved; None: it stays
+    progress=True, # show a bar
+    readers=None, # threads that decode; None: one for every four cores
+    writers=None, # threads that encode; None: one for every core
+    **kwargs, # of `Stage0` and `FolderMap`
+) -> tuple: # ids that stand in `out`, in the order of `files`; list of (id, reason) that failed
     "Restore every file that `out` does not hold yet. A bad image is noted and the rest goes on"
     if device is not None: restorer.to(device)
     cores = min(os.cpu_count() or 1, 16)

@@ -20,13 +20,14 @@ from .study_page import study_page
 def winner(
     r, # an answer
 ): # the method that was preferred, or None
+    "Name the method that an answer prefers"
     return None if r['answer'] == 'same' else r[r['answer']]
 
 def tally(
     answers,   # from `read_answers`
     ours=None, # a method that shall stand first in its pairs
-): # dict (a, b) -> Counter(wins, ties, losses) of a
-    "Answers of each pair, repeats left out"
+) -> dict:     # (a, b) -> Counter(wins, ties, losses) of a
+    "Count the answers of each pair, repeats left out"
     counts = {}
     for r in answers:
         a, b = r['pair']
@@ -39,41 +40,43 @@ def tally(
 def wilson(
     k, # successes, half ones allowed
     n, # of how many
-    level=.95,
-): # low, high
-    "Wilson's interval of a proportion, a half success rounded outwards"
+    level=.95, # how often the truth shall lie inside
+) -> tuple: # low, high
+    "Take Wilson's interval of a proportion, a half success rounded outwards"
     from scipy.stats import binomtest
     def ci(k): return binomtest(k, n).proportion_ci(level, 'wilson')
     return float(ci(math.floor(k)).low), float(ci(math.ceil(k)).high)
 
 # %% ../nbs/67_agreement.ipynb #0512a54e
+def _first(answers, pair):
+    "The answers of a pair, repeats left out"
+    return [r for r in answers if {*r['pair']} == {*pair} and not r['again']]
+
 def rates(
-    answers,
+    answers,    # from `read_answers`
     pair,       # (a, b)
     by='rater', # or 'image'
-): # dict rater or image -> win rate of a, ties split
-    "How often each rater preferred a, or on each image"
-    groups = {}
-    for r in answers:
-        if set(r['pair']) == set(pair) and not r['again']:
-            groups.setdefault(r[by], []).append({pair[0]: 1., None: .5, pair[1]: 0.}[winner(r)])
-    return {k: sum(v)/len(v) for k, v in groups.items()}
+) -> dict:      # rater or image -> win rate of a, ties split
+    "Say how often each rater preferred a, or how often a was preferred on each image"
+    import pandas as pd
+    won = {pair[0]: 1., None: .5, pair[1]: 0.}
+    return pd.DataFrame([(r[by], won[winner(r)]) for r in _first(answers, pair)], columns=['by', 'won']).groupby('by').won.mean().to_dict()
 
 def t_interval(
     values, # one rate for each rater, or each image
 ): # low, high; None where all are the same, which says nothing about their spread
-    "95 % interval of a mean rate, inside [0,1]"
-    from scipy.stats import t
+    "Take the 95 % interval of a mean rate, inside [0,1], by Student's t"
+    import numpy as np
+    from scipy.stats import sem, t
     if len(set(v := list(values))) < 2: return None
-    n, mean = len(v), sum(v)/len(v)
-    half = float(t.ppf(.975, n-1))*math.sqrt(sum((o-mean)**2 for o in v)/(n-1)/n)
-    return max(0., mean-half), min(1., mean+half)
+    low, high = t.interval(.95, len(v) - 1, np.mean(v), sem(v))
+    return max(0., float(low)), min(1., float(high))
 
 # %% ../nbs/67_agreement.ipynb #535e2b7e
 def krippendorff_alpha(
     units, # for each unit a list of values, one by each rater who judged it
 ): # at most 1; None where nothing can disagree
-    "Agreement on nominal values (Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011)"
+    "Measure agreement on nominal values (Krippendorff, Computing Krippendorff's Alpha-Reliability, 2011)"
     units = [Counter(u) for u in units if len(u) > 1]
     total = sum(units, Counter())
     def unlike(c): return c.total()**2 - sum(v*v for v in c.values())
@@ -81,36 +84,33 @@ def krippendorff_alpha(
     observed = sum(unlike(u)/(u.total()-1) for u in units)/total.total()
     return 1 - observed/(unlike(total)/(total.total()*(total.total()-1)))
 
-# %% ../nbs/67_agreement.ipynb #cee79459
 def agreement(
-    answers,
-    pair, # (a, b)
+    answers, # from `read_answers`
+    pair,    # (a, b)
 ): # at most 1, or None
-    "Krippendorff's α of the raters on the images of a pair"
+    "Measure by Krippendorff's α how far raters agree on the images of a pair"
     units = {}
-    for r in answers:
-        if set(r['pair']) == set(pair) and not r['again']: units.setdefault(r['image'], []).append(winner(r))
+    for r in _first(answers, pair): units.setdefault(r['image'], []).append(winner(r))
     return krippendorff_alpha(units.values())
 
 # %% ../nbs/67_agreement.ipynb #b9d9ee5b
 def consistency(
-    answers,
-): # dict rater -> (same answers, repeated trials)
-    "How often raters gave the same answer to a trial that came again"
-    said = {(r['rater'], r['trial'], r['again']): winner(r) for r in answers}
-    out = {}
-    for (rater, trial, again), w in said.items():
-        if again and (rater, trial, False) in said:
-            same, of = out.get(rater, (0, 0))
-            out[rater] = same + (w == said[rater, trial, False]), of + 1
+    answers, # from `read_answers`
+) -> dict:   # rater -> (same answers, repeated trials)
+    "Count how often raters gave the same answer to a trial that came again"
+    first, out = {(r['rater'], r['trial']): winner(r) for r in answers if not r['again']}, {}
+    for r in answers:
+        if r['again'] and (key := (r['rater'], r['trial'])) in first:
+            same, of = out.get(r['rater'], (0, 0))
+            out[r['rater']] = same + (winner(r) == first[key]), of + 1
     return out
 
 # %% ../nbs/67_agreement.ipynb #d63c3253
 def cautions(
-    answers,
+    answers,  # from `read_answers`
     least=1., # seconds; what is faster was hardly looked at
-): # list of sentences
-    "Reasons to distrust a study"
+) -> list:    # of sentences
+    "List reasons to distrust a study"
     out, raters = [], {r['rater'] for r in answers}
     if len(raters) < 10: out.append(f'raters: {len(raters)}, too few to speak of people in general')
     for (a, b), c in tally(answers).items():
@@ -126,48 +126,42 @@ def cautions(
 
 # %% ../nbs/67_agreement.ipynb #c66473b2
 def win_rates(
-    answers,
+    answers,   # from `read_answers`
     ours=None, # a method that stands first in its pairs
-): # list of dict(a, b, n, raters, wins, ties, losses, rate, wilson, by_rater, by_image, alpha)
-    "Every pair with its intervals. `UserError`: no answers, or none for `ours`"
+) -> list:     # of dict(a, b, n, raters, wins, ties, losses, rate, wilson, by_rater, by_image, alpha)
+    "Judge every pair, with intervals. `UserError`: no answers, or none for `ours`"
     if not answers: raise UserError('no answers yet')
     if ours and not any(ours in r['pair'] for r in answers): raise UserError(f'no answers for {ours}')
     rows = []
     for (a, b), c in tally(answers, ours).items():
         k, n = c['wins'] + c['ties']/2, c.total()
         raters, images = (rates(answers, (a, b), by).values() for by in ('rater', 'image'))
-        counts = {k: c[k] for k in ('wins', 'ties', 'losses')}
-        rows.append(dict(a=a, b=b, n=n, raters=len(raters), **counts, rate=k/n, wilson=wilson(k, n),
+        rows.append(dict(a=a, b=b, n=n, raters=len(raters), **{k: c[k] for k in ('wins', 'ties', 'losses')}, rate=k/n, wilson=wilson(k, n),
                          by_rater=t_interval(raters), by_image=t_interval(images), alpha=agreement(answers, (a, b))))
     return sorted(rows, key=lambda r: (r['a'] != ours, -r['rate']))
 
-# %% ../nbs/67_agreement.ipynb #a5dd2fdc
 def preference_markdown(
-    rows, # from `win_rates`
-): # Markdown table
-    "Wins, ties, losses, win rate with ties split, its 95 % intervals, and α"
+    rows,  # from `win_rates`
+) -> str:  # a table
+    "Lay out wins, ties, losses, win rate with ties split, its 95 % intervals, and α as Markdown"
     def ends(i): return '' if i is None else f'{i[0]:.1%} to {i[1]:.1%}'
     def cells(r):
-        counts = [r[k] for k in ('raters', 'n', 'wins', 'ties', 'losses')]
-        intervals = [ends(r[k]) for k in ('wilson', 'by_rater', 'by_image')]
-        alpha = '' if r['alpha'] is None else f'{r["alpha"]:.2f}'
-        return [f'{r["a"]} over {r["b"]}', *counts, f'{r["rate"]:.1%}', *intervals, alpha]
+        return [f'{r["a"]} over {r["b"]}', *[r[k] for k in ('raters', 'n', 'wins', 'ties', 'losses')], f'{r["rate"]:.1%}',
+                *[ends(r[k]) for k in ('wilson', 'by_rater', 'by_image')], '' if r['alpha'] is None else f'{r["alpha"]:.2f}']
     head = 'comparison, raters, answers, wins, ties, losses, win rate, Wilson, over raters, over images, α'.split(', ')
     return markdown_grid([head, *map(cells, rows)], range(1, len(head)))
 
 # %% ../nbs/67_agreement.ipynb #56cd6e06
 def preference_plot(
-    rows, # from `win_rates`
-    dpi=80,
+    rows,   # from `win_rates`
+    dpi=80, # dots per inch
 ): # matplotlib Figure
-    "Wins, ties and losses of every pair, and the win rate with its intervals"
-    import matplotlib.pyplot as plt
+    "Draw wins, ties and losses of every pair, and the win rate with its intervals (Figure 6)"
+    import matplotlib.pyplot as plt, pandas as pd
     fig, ax = plt.subplots(figsize=(6.4, .7+.45*len(rows)), dpi=dpi, layout='constrained')
-    names, left = [f'{r["a"]} over {r["b"]}' for r in rows], [0.]*len(rows)
-    for k, colour in dict(wins='#3b7dd8', ties='#c9c9c9', losses='#8a8a8a').items():
-        share = [r[k]/r['n'] for r in rows]
-        ax.barh(names, share, left=left, color=colour, label=k, height=.6)
-        left = [a+b for a, b in zip(left, share)]
+    colours = dict(wins='#3b7dd8', ties='#c9c9c9', losses='#8a8a8a')
+    share = pd.DataFrame([{k: r[k]/r['n'] for k in colours} for r in rows], [f'{r["a"]} over {r["b"]}' for r in rows])
+    share.plot.barh(stacked=True, color=colours, width=.6, ax=ax)
     for y, r in enumerate(rows):
         for ends, at, lw in ((r['wilson'], y-.12, 2.5), (r['by_rater'], y+.12, 1)):
             if ends: ax.plot([*ends, r['rate']], [at]*3, 'o-', color='black', lw=lw, ms=4, markevery=[2])
@@ -175,28 +169,26 @@ def preference_plot(
     ax.set(xlim=(0, 1), xlabel='share of answers')
     ax.invert_yaxis()
     ax.spines[['top', 'right']].set_visible(False)
-    ax.legend(frameon=False, fontsize=8, ncols=3, loc='lower right', bbox_to_anchor=(1, 1))
+    ax.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=8, ncols=3, loc='lower right', bbox_to_anchor=(1, 1))
     plt.close(fig)
     return fig
 
 # %% ../nbs/67_agreement.ipynb #bdf42207
 def answer_files(
-    text, # files by commas; a folder stands for its *.jsonl
-): # list of Paths
-    "Files of answers. `UserError`: there is none"
-    def inside(p): return sorted(p.glob('*.jsonl')) if p.is_dir() else [p]
-    files = [f for o in text.split(',') for f in inside(Path(o))]
+    text,  # files by commas; a folder stands for its *.jsonl
+) -> list: # of Paths
+    "Find files of answers. `UserError`: there is none"
+    files = [f for p in map(Path, text.split(',')) for f in (sorted(p.glob('*.jsonl')) if p.is_dir() else [p])]
     if lost := [f for f in files if not f.is_file()]: raise UserError(f'--answers: no file {lost[0]}')
     if not files: raise UserError(f'--answers {text}: no .jsonl there')
     return files
 
-# %% ../nbs/67_agreement.ipynb #040c9276
 def write_preference(
     answers,   # from `read_answers`
     out,       # folder for preference.md and preference.png
     ours=None, # a method that stands first in its pairs
-): # Markdown text
-    "Table, cautions and chart of a study"
+) -> str:      # Markdown
+    "Write table, cautions and chart of a study"
     rows, out = win_rates(answers, ours), Path(out)
     text = '\n'.join([preference_markdown(rows), *[f'\nCaution: {c}.' for c in cautions(answers)]])
     with atomic_path(out/'preference.md') as part: part.write_text(text + '\n', encoding='utf-8')
@@ -216,7 +208,7 @@ def lego_preference(
     answers:str=None,  # files of answers by commas, or a folder of them: print the table
     out:str=None,      # the page (study.html); with --answers a folder for table and chart (preference)
 ):
-    "A blind study of preference: make its page, or judge its answers"
+    "Make the page of a blind study of preference, or judge its answers"
     if not results and not answers: raise UserError('give --results NAME=DIR,NAME=DIR, or --answers')
     study = Study(named_folders(results), inputs, against, most, repeats, seed) if results else None
     if answers:

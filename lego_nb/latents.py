@@ -10,8 +10,9 @@ import hashlib, itertools, json
 from contextlib import nullcontext
 from pathlib import Path
 import torch
+from fastcore.basics import patch
 from .console import progress as progress_bar
-from .demo import same_settings
+from .datasets import same_settings
 from .files import UserError, read_text
 from .images import image_seed
 from .mixing import collate

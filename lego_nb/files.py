@@ -244,13 +244,15 @@ def write_jsonl(records, path):
 
 # %% ../nbs/00_files.ipynb #c42bd30f
 def content(
-    path, # a file
-): # 32 hex digits, or None where it cannot be read
-    "A hash of all bytes of a file"
-    h = hashlib.blake2b(digest_size=16)
+    *files, # paths, read one after another
+    sha256=False, # 64 digits that other programs know; else 32 of BLAKE2
+): # hexadecimal digits, or None where a file cannot be read
+    "A hash of all bytes of files"
+    h = hashlib.sha256() if sha256 else hashlib.blake2b(digest_size=16)
     try:
-        with open(path, 'rb') as f:
-            while part := f.read(2**20): h.update(part)
+        for path in files:
+            with open(path, 'rb') as f:
+                while part := f.read(2**20): h.update(part)
     except OSError: return None
     return h.hexdigest()
 

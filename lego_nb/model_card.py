@@ -7,9 +7,9 @@ __all__ = ['HUB_LICENSES', 'SETTINGS', 'public_name', 'weights_hash', 'non_comme
            'score_table', 'public_settings', 'card_facts', 'card_text', 'write_card']
 
 # %% ../nbs/86_model_card.ipynb #be7750bc
-import hashlib, json, re
+import json, re
 from pathlib import Path
-from .files import UserError, atomic_path, markdown_grid, read_jsonl, write_json
+from .files import UserError, atomic_path, content, markdown_grid, read_jsonl, write_json
 from .inputs import outdated
 
 # %% ../nbs/86_model_card.ipynb #88000011
@@ -34,13 +34,7 @@ def weights_hash(
     path, # a checkpoint, or a folder that holds model.safetensors
 ): # text, or None
     "SHA-256 of a model's weights"
-    path = Path(path)
-    path = path/'model.safetensors' if path.is_dir() else path
-    if not path.is_file(): return None
-    h = hashlib.sha256()
-    with open(path, 'rb') as f:
-        while part := f.read(2**20): h.update(part)
-    return h.hexdigest()
+    return content(Path(path)/'model.safetensors' if Path(path).is_dir() else path, sha256=True)
 
 # %% ../nbs/86_model_card.ipynb #88000012
 _NON_COMMERCIAL = re.compile(r'non-?commercial|(^|[-_ ])nc([-_ .]|$)|research|s-lab', re.I)
@@ -123,7 +117,7 @@ def _counts(run, settings):
     judged = read_jsonl(run/'pseudo/metadata.jsonl')
     try:
         r = Run(run, settings)
-        pairs, own = len(r.id_pairs()), bool(r.data()['test'])
+        pairs, own = len(r.data.id_pairs()), bool(r.data['test'])
     except (UserError, OSError): pairs, own = None, bool(settings.get('test'))
     return dict(pairs=pairs, images=len(judged), kept=sum(r['kept'] for r in judged), own_test=own)
 

@@ -16,7 +16,7 @@ from statistics import median
 from .console import duration
 from .files import UserError, left_out, read_jsonl
 from .folder_map import image_size, tile_count
-from .run_folder import Run
+from .run_folder import Run, pending
 from .inputs import read_config
 from .settings import FOLDERS, check_inputs
 
@@ -33,13 +33,13 @@ def _demo(run):
     if own['ood']: names = {k: names[k] for k in ('id_pairs', 'test_id')}
     names = {k: v for k, v in names.items() if not own[k]}
     where = dict(id_pairs='id', ood='ood', ood_truth='ood_truth', test='test', test_id='test_id')
-    run._data = {f: own[f] or (run/f'data/{where[f]}' if f in names else None) for f in FOLDERS} # as the run will have them
+    run.data.folders = {f: own[f] or (run/f'data/{where[f]}' if f in names else None) for f in FOLDERS} # as the run will have them
     return {k: {i: tuple(x.shape[:0:-1]) for i, x in demo_images(split, s['crop']).items()} for k, split in names.items()}
 
 def _read(run, name):
     "Sizes by id of a folder, and the files they come from, {} where the run would cut crops first"
-    kind, plan = run.plan(name)
-    files = {i: lq or gt for i, (lq, gt) in run.part(name, uncut=True).items()}
+    kind, plan = run.data.plan(name)
+    files = {i: lq or gt for i, (lq, gt) in run.data.part(name, uncut=True).items()}
     if plan and 'crop' in plan and name != 'id_pairs':
         return {f'crop {k}': (plan['crop'],)*2 for k in range(plan['n'])}, {}
     with ThreadPoolExecutor(8) as pool: sizes = dict(zip(files, pool.map(image_size, files.values())))
@@ -52,7 +52,7 @@ def run_parts(
     "What a run reads: ood, id_pairs, test, test_id"
     parts, files = _demo(run), {}
     for name in ('ood', 'id_pairs', 'test', 'test_id'):
-        if name not in parts and run.data()[name]: parts[name], files[name] = _read(run, name)
+        if name not in parts and run.data[name]: parts[name], files[name] = _read(run, name)
     if 'ood' in parts: parts['ood'] = dict(list(parts['ood'].items())[:run.settings['first_n']])
     return parts, files
 
@@ -151,7 +151,7 @@ def _scored(run, marks):
 def stage_counts(
     run,   # `Run`
     parts, # of `run_parts`
-    gone=(), # ids whose images are made anew, of `Run.pending`
+    gone=(), # ids whose images are made anew, of `pending`
     marks=(), # what else is done again
 ): # dict stage -> list of (text, how many are to do, sizes)
     "What is there and what is to do, stage by stage"
@@ -169,7 +169,7 @@ def stage_counts(
                 finetune=[], evaluate=[])
     control = ids[:s['control_images']]
     if control and s['oracle'].split(':')[0] != 'dot': todo['refine'].append(line('control (null prompt)', 'control', control))
-    models = ['unadapted', 'adapted'] + ['supervised']*bool(run.data()['ood_truth'])
+    models = ['unadapted', 'adapted'] + ['supervised']*bool(run.data['ood_truth'])
     for m in models[1:]:
         done, most = (run/f'checkpoints/{m}').exists() and f'finetune {m}' not in marks, s['iterations']
         at = max([int(f.name[5:]) for f in (run/f'checkpoints/{m}-state/states').glob('step-*')], default=0)
@@ -207,7 +207,7 @@ def disk_bytes(
     todo = {k: sum(o[1] for o in v) for k, v in counts.items() if k in stages}
     ood = [w*h*3 for w, h in parts.get('ood', {}).values()]
     mean, tests = sum(ood)/len(ood) if ood else 0, [w*h*3 for w, h in counts['evaluate'][0][2]]
-    at, src = _standing(run.out), run.data()['ood']
+    at, src = _standing(run.out), run.data['ood']
     linked = src and Path(src).exists() and os.stat(src).st_dev == os.stat(at).st_dev
     demo = 0 if (run/'data').exists() else sum(2*w*h*3 for k in _demo(run) for w, h in parts.get(k, {}).values())
     need = dict(demonstration=demo, restored=todo.get('restore', 0)*mean*scale**2, targets=todo.get('refine', 0)*mean*scale**2,
@@ -284,12 +284,12 @@ def faults(
     check(run.gate_settings)
     if s['gate'] not in metric_names() and not Path(s['gate'].removeprefix('niqe:')).is_file():
         refused.append(f"--gate {s['gate']}: no such metric; niqe-pocket ships, nima is the paper's")
-    if s['prompts'] and 'ood' in files: check(run.prompts)
-    mine = {k: [f for pair in run.part(k, uncut=True).values() for f in pair if f] for k in files}
+    if s['prompts'] and 'ood' in files: check(run.data.prompts)
+    mine = {k: [f for pair in run.data.part(k, uncut=True).values() for f in pair if f] for k in files}
     if len(mine) > 1: check(lambda: check_disjoint(train=mine.get('id_pairs', []) + mine.get('ood', []), test=mine.get('test', []) + mine.get('test_id', [])))
     if 'id_pairs' in files and 'finetune' in stages:
         crop = s['crop'] if s['id_ratio'] else None
-        check(lambda: check_pairs(run.part('id_pairs', uncut=True), restorer_facts(s['restorer'])[1], crop))
+        check(lambda: check_pairs(run.data.part('id_pairs', uncut=True), restorer_facts(s['restorer'])[1], crop))
     bad = [str(f) for f in {f for o in files.values() for f in o.values()} if min(image_size(f)) == 0]
     if bad: told.append(f'{len(bad)} files have no readable header: {", ".join(sorted(bad)[:3])}; each would be named as failed')
     small = [i for i, o in parts.get('ood', {}).items() if 0 < min(o) < s['crop']] if 'finetune' in stages and s['id_ratio'] < 1 else []
@@ -297,16 +297,16 @@ def faults(
         text = f"{len(small)} of {len(parts['ood'])} images of --ood are smaller than the crop of {s['crop']}"
         (refused if len(small) == len(parts['ood']) else told).append(text + (': take a smaller --crop' if len(small) == len(parts['ood']) else ' and would not be trained on'))
     for name in ('ood', 'id_pairs', 'test', 'test_id'):
-        if name in files and (n := left_out(run.data()[name])):
-            told.append(f"{run.data()[name]}: not read: {', '.join(f'{v} {k}' for k, v in n.items())}")
+        if name in files and (n := left_out(run.data[name])):
+            told.append(f"{run.data[name]}: not read: {', '.join(f'{v} {k}' for k, v in n.items())}")
     return refused, told
 
 # %% ../nbs/88_plan.ipynb #698f16ab
 TITLES = dict(restore='Stage 0', refine='Stage 1', gate='Stage 1', finetune='Stage 2', evaluate='Judging', report='Report')
 
 def _pending(run, stages):
-    "What changed inputs undo, see `Run.pending`; lines of what would be refused"
-    try: return run.pending(stages), []
+    "What changed inputs undo, see `pending`; lines of what would be refused"
+    try: return pending(run, stages), []
     except UserError as e: return ((), ()), [str(e)]
 
 def plan_text(

@@ -19,7 +19,7 @@ from .plan import plan_run
 from .inputs import STAGES, STAGE_OF, again, begun
 from .run_folder import JUDGED, Run, grouped
 from .console import find_device, parse_shard
-from .stages import go, together
+from .stages import go
 from .settings import FOLDERS, PAPER, check_inputs, resolve_settings
 
 # %% ../nbs/89_commands.ipynb #6f58a093
@@ -137,7 +137,7 @@ def run_stages(preset, out, options, stages=None, device=None, shard=None, dry_r
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
         run = Run(out, settings, device, part, launched)
         run.holder = holder
-        return (together if launched else go)(run, wanted)
+        return go(run, wanted)
 
 # %% ../nbs/89_commands.ipynb #5313dd12
 @command(group=_group)

@@ -75,11 +75,9 @@ def said(
     return ', '.join(f'{len(ids)} {w} ({names(ids)})' for w, ids in zip(words, change.values()) if ids)
 
 # %% ../nbs/81_inputs.ipynb #5fc2f284
-def write_inputs(
-    out,   # a run folder
-    roles, # name of a folder option -> dict(folder, files: id -> row)
-    **facts, # settings, held: ids of the pairs that are kept for judging
-):
+def write_inputs(out, # a run folder
+                 roles, # name of a folder option -> dict(folder, files: id -> row)
+                 **facts): # settings, held: ids of the pairs that are kept for judging
     "Write `inputs.jsonl` of a run, whole or not at all"
     lines = [dict(inputs=1, **facts)]
     for role, o in roles.items():
@@ -118,7 +116,6 @@ def _fault(settings):
     try: check_settings({**PRESETS[settings['preset']], **settings})
     except UserError as e: return str(e)
 
-# %% ../nbs/81_inputs.ipynb #ccfb526c
 def read_config(
     out, # a run folder
     run=True, # its settings must be those of a run; else any
@@ -154,7 +151,6 @@ def begun(out): # a run folder
                  finetune=trained or any(Path(out).glob('evaluation/scores.csv')))
     return [k for k, v in there.items() if v]
 
-# %% ../nbs/81_inputs.ipynb #e309542f
 FREE = 'accumulate', 'log_with', 'checkpoint_every', 'refine_batch', 'values_device' # no result depends on them
 
 def differences(old, new):
@@ -171,12 +167,10 @@ def stage_of(settings):
     return dict(STAGE_OF, **(dict(gate='refine') if settings.get('candidates') else {}), # its score chooses among candidates
                 **(dict(hold_out='refine', id_pairs='refine') if dot else {}), **(dict(crop='restore') if demo else {})) # dot is fitted to the pairs
 
-def refuse_difference(
-    old, new, # settings
-    out,      # the folder that holds the old ones
-    begun=(), # stages that have made something
-    run=True, # it holds a run; else something that depends on all settings
-):
+def refuse_difference(old, new, # settings
+                      out, # the folder that holds the old ones
+                      begun=(), # stages that have made something
+                      run=True): # it holds a run; else something that depends on all settings
     "`UserError` with the settings that differ between two runs in one folder, save those of stages that have not begun"
     stage = stage_of(new)
     diff = {k: stage.get(k, STAGES[0]) for k in differences(old, new)}
@@ -194,10 +188,8 @@ def option(
     "The option of a setting"
     return f"--{name.replace('_', '-')}"
 
-def check_places(
-    out,      # a run folder
-    settings, # with the folder options
-):
+def check_places(out, # a run folder
+                 settings): # with the folder options
     "Raise `UserError` where `out` lies in an input folder, or an input folder in `out`"
     whole = Path(out).resolve()
     for f in FOLDERS:
@@ -211,10 +203,8 @@ def check_places(
 # %% ../nbs/81_inputs.ipynb #cd3913ea
 PARTS = 'pseudo', 'checkpoints', 'evaluation', 'rounds', 'data'
 
-def check_out(
-    out, # a run folder, made where it is missing
-    room=2**20, # bytes that must find room
-):
+def check_out(out, # a run folder, made where it is missing
+              room=2**20): # bytes that must find room
     "`UserError` where nothing can be written in `out`; `OSError` where the disk is full"
     out = Path(out)
     probe = out/f'.probe-{secrets.token_hex(4)}'
@@ -251,7 +241,6 @@ def is_free(out): # a folder that may not exist
     "Whether nothing is there but what a holder leaves"
     return not Path(out).exists() or Path(out).is_dir() and not any(o.name != '.held' for o in Path(out).iterdir())
 
-# %% ../nbs/81_inputs.ipynb #5886a8ec
 def free_name(
     base,  # Path that others begin with
     given, # options with folders

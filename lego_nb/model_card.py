@@ -36,18 +36,13 @@ def weights_hash(
     "SHA-256 of a model's weights"
     return content(Path(path)/'model.safetensors' if Path(path).is_dir() else path, sha256=True)
 
-# %% ../nbs/86_model_card.ipynb #88000012
 _NON_COMMERCIAL = re.compile(r'non-?commercial|(^|[-_ ])nc([-_ .]|$)|research|s-lab', re.I)
 
-def non_commercial(
-    license, # a name, such as cc-by-nc-4.0
-) -> bool:
+def non_commercial(license) -> bool: # a name, such as cc-by-nc-4.0
     "Whether a licence's name says that it excludes commercial use"
     return bool(_NON_COMMERCIAL.search(license or ''))
 
-def license_of(
-    name, # of a restorer, as in the settings of a run
-) -> str:
+def license_of(name) -> str: # of a restorer, as in the settings of a run
     "The licence that a model's README states, or 'unknown'"
     if str(name) == 'pocket': return 'apache-2.0'
     if not name or not Path(name).is_dir(): return 'unknown'
@@ -105,7 +100,7 @@ def score_table(
 SETTINGS = '''preset rounds solver steps t0 strength shift guidance guidance_mode method inject_steps inject min_side colour prompt gate gate_mode gate_value
     min_fidelity fidelity iterations batch_size id_ratio reduction ood_weight lr schedule ema crop mixed_precision seed'''.split()
 
-def public_settings(settings):
+def public_settings(settings): # of a run
     "The settings that decide a result, without paths"
     res = {k: settings[k] for k in SETTINGS if settings.get(k) is not None}
     if ':' in str(res.get('gate')) and not str(res['gate']).startswith('pyiqa:'): res['gate'] = res['gate'].split(':')[0] + ', own statistics'
@@ -121,7 +116,6 @@ def _counts(run, settings):
     except (UserError, OSError): pairs, own = None, bool(settings.get('test'))
     return dict(pairs=pairs, images=len(judged), kept=sum(r['kept'] for r in judged), own_test=own)
 
-# %% ../nbs/86_model_card.ipynb #88000032
 def card_facts(
     run,          # a run folder
     base=None,    # public name of the restorer that was adapted, where it is known
@@ -200,7 +194,6 @@ def card_text(
     if 'settings' in f: parts.append('## Settings\n\n' + ', '.join(f'{k} {v}' for k, v in f['settings'].items()))
     return '\n\n'.join([*parts, f'## Use\n\n{_use(net)}'])
 
-# %% ../nbs/86_model_card.ipynb #88000035
 def write_card(
     run,          # a run folder with an adapted model
     base=None,    # public name of the restorer that was adapted, where it is known

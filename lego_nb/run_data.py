@@ -78,7 +78,6 @@ def cut(self:RunData, name): # a key of `FOLDERS`
     plan = self.plan(name)[1] if name in ROLES else {}
     return 'centre' in plan or 'crop' in plan and name != 'id_pairs'
 
-# %% ../nbs/84_run_data.ipynb #900bd043
 @patch
 def part(self:RunData,
     name, # a key of `ROLES`
@@ -186,11 +185,9 @@ def check_splits(self:RunData, names=ROLES): # parts that are compared
     if test: check_disjoint(train=train, test=test)
 
 @patch
-def check_fit(self:RunData,
-    pairs, # `Pairs` or `Degraded`
-    scale, # by how much the restorer enlarges
-    crop=None, # of the training, pixels
-):
+def check_fit(self:RunData, pairs, # `Pairs` or `Degraded`
+              scale, # by how much the restorer enlarges
+              crop=None): # of the training, pixels
     "`UserError` for in-distribution pairs that do not fit the restorer, or the crop"
     from lego_nb.datasets import check_pairs
     if (own := getattr(pairs, 'scale', scale)) != scale: # of pairs that are made from clean images

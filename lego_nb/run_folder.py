@@ -50,12 +50,10 @@ class Run:
 
 # %% ../nbs/85_run_folder.ipynb #dfa042bb
 @patch
-def timed(self:Run,
-    stage, # its name, and of what
-    began, # `time.time()` then
-    n,     # how many were done
-    unit='images', # what was counted
-):
+def timed(self:Run, stage, # its name, and of what
+          began, # `time.time()` then
+          n, # how many were done
+          unit='images'): # what was counted
     "Record and say how long a stage took"
     seconds, titles = time.time() - began, dict(restore='Stage 0', finetune='Stage 2', evaluate='Judging')
     if self.first: append_jsonl(dict(stage=stage, seconds=round(seconds, 2), n=n), self/'times.jsonl')
@@ -83,10 +81,8 @@ def turn(self:Run):
 
 # %% ../nbs/85_run_folder.ipynb #d0579c07
 @patch
-def missing(self:Run,
-    kind, # restored, targets or control
-    ids,  # of images
-):
+def missing(self:Run, kind, # restored, targets or control
+            ids): # of images
     "Those of `ids` that have no image in pseudo/`kind`"
     return [i for i in ids if not (self/f'pseudo/{kind}/{i}.png').exists()]
 
@@ -98,10 +94,8 @@ def anew(self:Run):
     except (ValueError, TypeError): raise UserError(f'{f} is damaged: remove it, {self.out}/checkpoints and {self.out}/evaluation to adapt anew') from None
 
 @patch
-def mark(self:Run,
-    add=(),  # notes for `anew.json`
-    done=(), # notes that go
-):
+def mark(self:Run, add=(), # notes for `anew.json`
+         done=()): # notes that go
     "Note what is to be done again, and what has been"
     if not self.first: return
     old = self.anew()
@@ -132,10 +126,8 @@ def odd(self:Run,
 
 # %% ../nbs/85_run_folder.ipynb #8e868a3a
 @patch
-def failures(self:Run,
-    stage,  # restore, refine or control
-    failed, # list of (id, exception)
-):
+def failures(self:Run, stage, # restore, refine or control
+             failed): # list of (id, exception)
     "Name the images that failed and keep them in `failed.jsonl`; each process has a file of its own"
     f = self/('failed.jsonl' if self.shard[1] == 1 else f'failed-{self.shard[0]}.jsonl')
     for i, e in failed:
@@ -185,21 +177,16 @@ def models(self:Run):
     return {'unadapted': self.settings['restorer'], **rounds, **made}
 
 @patch
-def load(self:Run,
-    restorer, # its name or path
-    dtype=None, # of its weights
-):
+def load(self:Run, restorer, # its name or path
+         dtype=None): # of its weights
     "A restorer on this run's device"
     from lego_nb.load_restorer import load_restorer
     return load_restorer(restorer, self.device, self.settings['loss'], dtype)
 
-# %% ../nbs/85_run_folder.ipynb #1be7736c
 @patch
-def keep(self:Run,
-    model, # restorer
-    name,  # adapted, supervised, ...
-    state, # folder of its training state
-):
+def keep(self:Run, model, # restorer
+         name, # adapted, supervised, ...
+         state): # folder of its training state
     "A trained model to checkpoints/`name`, whole, in the place of an older one; its training state goes"
     tmp, old = (self/f'checkpoints/.{name}{end}' for end in ('', '-old'))
     for f in (tmp, old): shutil.rmtree(f, ignore_errors=True)
@@ -357,11 +344,10 @@ def pending(
     gone, _, _, fit, _, marks = _effect(run, changes(run, known, stages)[0])
     return {*gone} | ({*run.data.ood_files()} if fit else set()), run.anew() | marks
 
-def take_in(
-    run,    # `Run`
-    change, # from `changes`
-    now,    # from `changes`
-):
+# %% ../nbs/85_run_folder.ipynb #157cfb99
+def take_in(run, # `Run`
+            change, # from `changes`
+            now): # from `changes`
     "Drop what was made of images that are gone or replaced, note what is to be done again, and record the inputs"
     for name, c in change.items(): run.say(f'Data     {option(name)} {run.data[name]}: {said(c) or "named"}')
     gone, named, new, fit, stale, marks = _effect(run, change)
@@ -376,7 +362,6 @@ def take_in(
     if record != run.recorded(): write_inputs(run.out, **record)
     run._recorded = record
 
-# %% ../nbs/85_run_folder.ipynb #157cfb99
 def _drop(run, ids, scores=(), fit=False):
     "Remove what was made of some images; of those in `scores` what the gate looks at; with `fit` all targets, which were fitted together"
     for i in ids:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'SHARED', 'restore', 'refine', 'load_oracle', 'gate', 'finetune', 'train', 'evaluate', 'report', 'open_run',
-           'go', 'together']
+           'go']
 
 # %% ../nbs/87_stages.ipynb #3c56da98
 import shutil, time
@@ -191,12 +191,10 @@ def _nothing(run, small):
     return f'{run.out}: {why}' + ('' if small else '; give the same command a looser --gate-value')
 
 # %% ../nbs/87_stages.ipynb #94debfff
-def train(
-    run,  # `Run`
-    name, # of the model: checkpoints/NAME
-    ood_pairs, # list of (id, degraded file, target)
-    **changes, # of `FinetuneSettings`, that take the place of the run's
-):
+def train(run, # `Run`
+          name, # of the model: checkpoints/NAME
+          ood_pairs, # list of (id, degraded file, target)
+          **changes): # of `FinetuneSettings`, that take the place of the run's
     "Fine-tune the run's restorer on its in-distribution pairs and `ood_pairs`"
     from lego_nb.datasets import Pairs, check_pairs
     from lego_nb.finetune import finetune
@@ -338,16 +336,25 @@ def _check_data(run):
 # %% ../nbs/87_stages.ipynb #51110438
 SHARED = ('restore', 'refine', 'finetune') # by all processes of a launcher
 
-def go(
-    run,    # `Run`
-    stages=STAGES, # which, in order
-): # 1 when images failed in them, else None
-    "Open a run and do its stages, after those of the rounds before it"
+def go(run, # `Run`
+       stages=STAGES): # which, in order
+    "Open a run and do its stages, after those of the rounds before it: 1 when images failed in them, else None"
+    try: return _go(run, stages)
+    finally:
+        if run.launched:
+            import torch.distributed as dist
+            if dist.is_initialized(): dist.destroy_process_group()
+
+def _go(run, stages):
     if run.launched and 'finetune' in stages and run.settings['batch_size'] < run.shard[1]:
         raise UserError(f"--batch_size {run.settings['batch_size']}: {run.shard[1]} processes need at least one image each")
     began = time.time()
     open_run(run, stages)
-    if (before := run.earlier()) and {*STAGES[:4]} & {*stages}: _precede(before, run)
+    if (before := run.earlier()) and {*STAGES[:4]} & {*stages}: # the round before, as far as it is not done
+        if run.shard[1] > 1 and not run.launched: raise UserError('--shard and --rounds: start the processes with one launcher')
+        run.say(f"Round {before.settings['rounds']} of {run.settings['rounds']}")
+        _go(before, STAGES[:4])
+        run.say(f"Round {before.settings['rounds'] + 1} of {run.settings['rounds']}")
     try: _each(run, stages)
     except BaseException as e:
         if isinstance(e, KeyboardInterrupt) or cause(e) in STOPS: run.say(run.summary())
@@ -364,21 +371,3 @@ def _each(run, stages):
             return run.say(f'shard {run.shard[0] + 1}/{run.shard[1]} is done; run the other shards, then the same command without --shard')
         if run.first or s in SHARED: do[s](run)
         run.meet()
-
-def _precede(run, last):
-    "Do a round that comes before the run `last`, as far as it is not done"
-    if run.shard[1] > 1 and not run.launched: raise UserError('--shard and --rounds: start the processes with one launcher')
-    run.say(f"Round {run.settings['rounds']} of {last.settings['rounds']}")
-    go(run, STAGES[:4])
-    run.say(f"Round {run.settings['rounds'] + 1} of {last.settings['rounds']}")
-
-# %% ../nbs/87_stages.ipynb #7afda8ef
-def together(
-    run,    # `Run` that was launched
-    stages=STAGES, # which, in order
-): # as `go`
-    "`go` in every process of a launcher, and leave its group at the end"
-    import torch.distributed as dist
-    try: return go(run, stages)
-    finally:
-        if dist.is_initialized(): dist.destroy_process_group()

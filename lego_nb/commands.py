@@ -16,8 +16,10 @@ from .holder import Holder, current, describe
 from .files import UserError, read_jsonl
 from .inputs import check_out, check_places, default_out, read_config
 from .plan import plan_run
-from .run_folder import JUDGED, Run, STAGES, STAGE_OF, again, begun, grouped
+from .inputs import STAGES, STAGE_OF, again, begun
+from .run_folder import JUDGED, Run, grouped
 from .console import find_device, parse_shard
+from .stages import go
 from .settings import FOLDERS, PAPER, check_inputs, resolve_settings
 
 # %% ../nbs/89_commands.ipynb #6f58a093
@@ -135,7 +137,7 @@ def run_stages(preset, out, options, stages=None, device=None, shard=None, dry_r
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
         run = Run(out, settings, device, part, launched)
         run.holder = holder
-        return run.together(wanted) if launched else run.go(wanted)
+        return go(run, wanted)
 
 # %% ../nbs/89_commands.ipynb #5313dd12
 @command(group=_group)

@@ -26,7 +26,6 @@ def describe(
     if not facts: return 'another process'
     return f"process {facts['pid']} on {facts['host']}, since {facts['since']} ({facts['command']})"
 
-# %% ../nbs/82_holder.ipynb #985f3c1d
 class Holder:
     "A run folder, or a shard's part of it, for one process; a context manager"
     def __init__(self,
@@ -43,7 +42,7 @@ class Holder:
     def facts(self): return self.folder/f'{self.name}.json'
 
 # %% ../nbs/82_holder.ipynb #976ed43f
-def read_facts(path):
+def read_facts(path): # of a note in .held
     "What `me` has written, {} where nothing can be read"
     try: facts = json.loads(Path(path).read_text())
     except (OSError, ValueError): return {}
@@ -60,7 +59,6 @@ def others(self:Holder):
         except Timeout: res[f.stem] = read_facts(f.with_suffix('.json'))
     return res
 
-# %% ../nbs/82_holder.ipynb #eb80c6a2
 @patch
 def take(self:Holder):
     "Hold the folder. `UserError`: somebody else does"

@@ -7,9 +7,9 @@ __all__ = ['HUB_LICENSES', 'SETTINGS', 'public_name', 'weights_hash', 'non_comme
            'score_table', 'public_settings', 'card_facts', 'card_text', 'write_card']
 
 # %% ../nbs/86_model_card.ipynb #be7750bc
-import hashlib, json, re
+import json, re
 from pathlib import Path
-from .files import UserError, atomic_path, markdown_grid, read_jsonl, write_json
+from .files import UserError, atomic_path, content, markdown_grid, read_jsonl, write_json
 from .inputs import outdated
 
 # %% ../nbs/86_model_card.ipynb #88000011
@@ -34,26 +34,15 @@ def weights_hash(
     path, # a checkpoint, or a folder that holds model.safetensors
 ): # text, or None
     "SHA-256 of a model's weights"
-    path = Path(path)
-    path = path/'model.safetensors' if path.is_dir() else path
-    if not path.is_file(): return None
-    h = hashlib.sha256()
-    with open(path, 'rb') as f:
-        while part := f.read(2**20): h.update(part)
-    return h.hexdigest()
+    return content(Path(path)/'model.safetensors' if Path(path).is_dir() else path, sha256=True)
 
-# %% ../nbs/86_model_card.ipynb #88000012
 _NON_COMMERCIAL = re.compile(r'non-?commercial|(^|[-_ ])nc([-_ .]|$)|research|s-lab', re.I)
 
-def non_commercial(
-    license, # a name, such as cc-by-nc-4.0
-) -> bool:
+def non_commercial(license) -> bool: # a name, such as cc-by-nc-4.0
     "Whether a licence's name says that it excludes commercial use"
     return bool(_NON_COMMERCIAL.search(license or ''))
 
-def license_of(
-    name, # of a restorer, as in the settings of a run
-) -> str:
+def license_of(name) -> str: # of a restorer, as in the settings of a run
     "The licence that a model's README states, or 'unknown'"
     if str(name) == 'pocket': return 'apache-2.0'
     if not name or not Path(name).is_dir(): return 'unknown'
@@ -111,7 +100,7 @@ def score_table(
 SETTINGS = '''preset rounds solver steps t0 strength shift guidance guidance_mode method inject_steps inject min_side colour prompt gate gate_mode gate_value
     min_fidelity fidelity iterations batch_size id_ratio reduction ood_weight lr schedule ema crop mixed_precision seed'''.split()
 
-def public_settings(settings):
+def public_settings(settings): # of a run
     "The settings that decide a result, without paths"
     res = {k: settings[k] for k in SETTINGS if settings.get(k) is not None}
     if ':' in str(res.get('gate')) and not str(res['gate']).startswith('pyiqa:'): res['gate'] = res['gate'].split(':')[0] + ', own statistics'
@@ -123,11 +112,10 @@ def _counts(run, settings):
     judged = read_jsonl(run/'pseudo/metadata.jsonl')
     try:
         r = Run(run, settings)
-        pairs, own = len(r.id_pairs()), bool(r.data()['test'])
+        pairs, own = len(r.data.id_pairs()), bool(r.data['test'])
     except (UserError, OSError): pairs, own = None, bool(settings.get('test'))
     return dict(pairs=pairs, images=len(judged), kept=sum(r['kept'] for r in judged), own_test=own)
 
-# %% ../nbs/86_model_card.ipynb #88000032
 def card_facts(
     run,          # a run folder
     base=None,    # public name of the restorer that was adapted, where it is known
@@ -206,7 +194,6 @@ def card_text(
     if 'settings' in f: parts.append('## Settings\n\n' + ', '.join(f'{k} {v}' for k, v in f['settings'].items()))
     return '\n\n'.join([*parts, f'## Use\n\n{_use(net)}'])
 
-# %% ../nbs/86_model_card.ipynb #88000035
 def write_card(
     run,          # a run folder with an adapted model
     base=None,    # public name of the restorer that was adapted, where it is known

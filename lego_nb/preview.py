@@ -16,7 +16,7 @@ from pathlib import Path
 from .console import command, find_device, progress
 from .files import UserError, append_jsonl, atomic_path, image_files, numbers, read_jsonl, write_csv, write_json
 from .inputs import read_config
-from .run_folder import refuse_difference
+from .inputs import refuse_difference
 from .settings import PRESETS
 
 # %% ../nbs/90_preview.ipynb #2f2f658c

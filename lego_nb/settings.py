@@ -8,7 +8,6 @@ __all__ = ['PAPER', 'POCKET', 'PRESETS', 'FOLDERS', 'check_kinds', 'check_settin
 # %% ../nbs/80_settings.ipynb #5faadf95
 import numbers, os
 from pathlib import Path
-from .layouts import read_prompts
 from .files import UserError, image_files
 
 # %% ../nbs/80_settings.ipynb #2c3fdbb1
@@ -120,7 +119,9 @@ def check_inputs(
     needed = dict(id_pairs=train and s['id_ratio'] > 0 or fits, restorer=train or not s['restored'], ood=not s['restored'])
     for f, needs in needed.items():
         if needs and not demo and not s[f]: raise UserError(f"preset '{s['preset']}' needs --{f.replace('_', '-')}")
-    if settings['prompts']: read_prompts(settings['prompts'])
+    if settings['prompts']:
+        from lego_nb.layouts import read_prompts # torch
+        read_prompts(settings['prompts'])
     r = settings['restorer']
     if r not in (None, 'pocket') and not Path(r).exists(): raise UserError(f"--restorer {r}: no such file or folder; 'pocket' is the one that ships")
     o = settings['oracle'].removeprefix('dot:')

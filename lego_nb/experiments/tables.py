@@ -22,6 +22,7 @@ from ..evaluation import crossed_ci, signed
 from ..files import UserError, atomic_path, image_files, markdown_grid, read_jsonl, write_json, write_jsonl
 from ..run_folder import Run
 from ..settings import PRESETS, check_inputs, resolve_settings
+from ..stages import evaluate, gate, load_oracle, open_run, refine, restore, train
 
 # %% ../../nbs/experiments/tables.ipynb #52556b34
 ARMS = {'supervised': dict(targets='truth'), 'adapted': dict(targets='oracle'), 'id-only': dict(targets=None, id_ratio=1.),
@@ -64,15 +65,15 @@ def control_targets(run, kind):
     "Folder with the targets of one kind for every image of a run, written where missing"
     from lego_nb.refine_folder import refine_folder
     from lego_nb.images import read_image, write_image
-    folder = dict(truth=run.data()['ood_truth'], oracle=run/'pseudo/targets', restored=run/'pseudo/restored').get(kind)
+    folder = dict(truth=run.data['ood_truth'], oracle=run/'pseudo/targets', restored=run/'pseudo/restored').get(kind)
     if folder: return Path(folder)
     folder, files = run/f'controls/{kind}', image_files(run/'pseudo/restored')
     todo = [i for i in files if not (folder/f'{i}.png').exists()]
     if kind == 'nlm':
         for i in progress(todo, label='nlm'): write_image(non_local_means(read_image(files[i])), folder/f'{i}.png')
     elif todo:
-        prompts = {} if kind == 'null' else run.prompts()
-        failed = refine_folder(run.oracle(), files, folder, oracle_settings(run, kind), run.settings['refine_batch'],
+        prompts = {} if kind == 'null' else run.data.prompts()
+        failed = refine_folder(load_oracle(run), files, folder, oracle_settings(run, kind), run.settings['refine_batch'],
                                prompts=prompts)
         if failed: raise UserError(f'{failed[0][0]}: {failed[0][1]}')
     return folder
@@ -84,7 +85,7 @@ def gated(run, kind):
     rows, log = read_jsonl(run/'pseudo/metadata.jsonl'), run/f'controls/{kind}.jsonl'
     if kind == 'oracle': return run.kept()
     if not log.exists():
-        made, lq = image_files(control_targets(run, kind)), run.ood_files()
+        made, lq = image_files(control_targets(run, kind)), run.data.ood_files()
         files = {i: dict(target=made[i], restored=run/f'pseudo/restored/{i}.png', lq=lq[i]) for i in made}
         write_jsonl(decide(score_rows(files, run.gate_settings(), device=run.device), run.gate_settings()), log)
     kept = {r['id'] for r in read_jsonl(log) if r['kept']}
@@ -100,14 +101,14 @@ def train_arm(
     if (run/f'checkpoints/{name}').exists(): return
     arm, pairs = dict(arm or ARMS[name]), None
     kind = arm.pop('targets')
-    if kind == 'truth' and not run.data()['ood_truth']: return run.say(f'  {name}: left out, --ood-truth is not given')
+    if kind == 'truth' and not run.data['ood_truth']: return run.say(f'  {name}: left out, --ood-truth is not given')
     gate = arm.pop('gate', kind in ('oracle', 'sdedit', 'no-injection'))
     if kind:
         rows = gated(run, kind) if gate else read_jsonl(run/'pseudo/metadata.jsonl')
         files = image_files(control_targets(run, kind))
         pairs = [(r['id'], run/'pseudo'/r['lq_file_name'], files[r['id']]) for r in rows]
     run.say(f'  {run.out.name} {name}')
-    run.train(name, pairs, **arm)
+    train(run, name, pairs, **arm)
 
 # %% ../../nbs/experiments/tables.ipynb #1bb42be1
 def run_seed(
@@ -117,10 +118,10 @@ def run_seed(
     device=None,
 ):
     "Every arm of one seed, trained and judged; returns the run"
-    run = Run(out, settings, device).open()
-    for stage in (run.restore, run.refine, run.gate): stage()
+    run = open_run(Run(out, settings, device))
+    for stage in (restore, refine, gate): stage(run)
     for name in arms or (): train_arm(run, name)
-    if arms is not None: run.evaluate()
+    if arms is not None: evaluate(run)
     return run
 
 # %% ../../nbs/experiments/tables.ipynb #341f7384
@@ -139,7 +140,7 @@ def mean_psnr(
     "Mean over the images that were refined"
     from lego_nb.images import read_image
     from lego_nb.pixel_metrics import psnr
-    truth, files = image_files(run.data()['ood_truth']), image_files(folder)
+    truth, files = image_files(run.data['ood_truth']), image_files(folder)
     ids = image_files(run/'pseudo/restored')
     return sum(psnr(read_image(files[i])[None], read_image(truth[i])[None]).item() for i in ids)/len(ids)
 
@@ -287,7 +288,7 @@ def at_inference(
     if all((images/model/f'{i}.png').exists() for i in files): return
     run.say(f'  {run.out.name} {model}: {len(files)} images')
     settings, size = oracle_settings(run, model[1:]), run.settings['refine_batch']
-    failed = refine_folder(run.oracle(), files, images/model, settings, size, records=run/f'evaluation/{model}.jsonl')
+    failed = refine_folder(load_oracle(run), files, images/model, settings, size, records=run/f'evaluation/{model}.jsonl')
     if failed: raise UserError(f'{failed[0][0]}: {failed[0][1]}')
 
 # %% ../../nbs/experiments/tables.ipynb #96cc9b8c
@@ -298,13 +299,13 @@ def measure_cost(run, repeats=3):
     from lego_nb.images import read_image
     f = run/'evaluation/cost.json'
     if f.exists(): return json.loads(f.read_text())
-    model, (lq, _) = run.load(run.settings['restorer']), next(iter(run.test_sets()['ood'].values()))
+    model, (lq, _) = run.load(run.settings['restorer']), next(iter(run.data.test_sets()['ood'].values()))
     y, seconds = read_image(lq)[None].to(run.device), []
     for _ in range(repeats):
         began = time.time()
         model.restore(y, tile=run.settings['tile']).cpu()
         seconds.append(time.time() - began)
-    res = dict(restorer=_size(model), oracle=_size(run.oracle().transformer), seconds=round(min(seconds), 4))
+    res = dict(restorer=_size(model), oracle=_size(load_oracle(run).transformer), seconds=round(min(seconds), 4))
     write_json(res, f)
     return res
 
@@ -331,7 +332,7 @@ def metric_of(
 
 def metrics_of(name, preset):
     "The metrics of a table"
-    from lego_nb.run_folder import METRICS
+    from lego_nb.stages import METRICS
     if preset == 'pocket': return list(METRICS)
     columns = dict.fromkeys(c for row in paper_table(name).values() for c in row)
     return [metric_of(c, preset) for c in columns if c not in ('Parameter↓', 'Latency↓')]
@@ -475,8 +476,8 @@ def pass_line(run):
     worst = max if metric(s['gate'], run.device).lower_better else min
     asked = s['gate_value'] if s['gate_mode'] == 'threshold' else worst(scores)
     line = {'Total Generated': len(rows), 'Threshold (α)': asked, 'Pass Rate': 100*len(scores)/len(rows)}
-    if not run.data()['ood_truth']: return line, []
-    truth = image_files(run.data()['ood_truth'])
+    if not run.data['ood_truth']: return line, []
+    truth = image_files(run.data['ood_truth'])
     def quality(r, kind):
         return psnr(*(read_image(f)[None] for f in (run/f"pseudo/{kind}/{r['id']}.png", truth[r['id']]))).item()
     return line, [(r['kept'], t := quality(r, 'targets'), t - quality(r, 'restored')) for r in rows]

@@ -78,7 +78,7 @@ def config_words(
         if a is None: raise UserError(f'--config {path}: {parser.prog} has no option {k}{nearest(str(k).replace("-", "_"), known)}')
         if v is None or v in ('', 'null', '~') and path.suffix != '.json': continue
         if not a.option_strings: a.nargs, a.default, a.required = '?', v, False
-        elif a.nargs == 0: words += [a.option_strings[0]]*((_word(v).lower() in ('true', 'yes', '1')) == a.const) # --pool, or --no-swap
+        elif a.nargs == 0: words += [a.option_strings[0]]*(_word(v).lower() in ('true', 'yes', '1'))
         else: words.append(f'{a.option_strings[0]}={_word(v)}')
     return words
 

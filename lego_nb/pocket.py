@@ -273,7 +273,7 @@ def sweep(
     before, rows = psnr(restored, truth), []
     for s in grid:
         began = time.time()
-        gain = psnr(refine(oracle, restored, RefineSettings(**s))[0], truth) - before
+        gain = psnr(refine(oracle, restored, RefineSettings(**s, min_side=None))[0], truth) - before
         rows.append(dict(s, gain=round(gain.mean().item(), 3), better=round((gain > 0).float().mean().item(), 2), seconds=round(time.time() - began, 1)))
     return rows
 

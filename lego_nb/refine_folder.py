@@ -29,14 +29,14 @@ class Refiner(Driver):
         records=None, # jsonl file that gets a line for each target
         **kwargs, # of `Driver`
     ):
-        from lego_nb.gate import GateSettings, scorer
+        from lego_nb.gate import GATES, scorer
         from lego_nb.refinement import RefineSettings, check_refine
         super().__init__(files, out, **kwargs)
         store_attr('oracle,records,lq')
         s = self.settings = settings or RefineSettings()
         check_refine(s, oracle)
         self.prompts = {i: p for i, p in (prompts or {}).items() if i in files}
-        self.gate = gate or (GateSettings() if s.candidates else None)
+        self.gate = gate or (GATES['niqe-pocket'] if s.candidates else None)
         if self.gate: scorer(self.gate, str(oracle.device)) # loads its metrics
         oracle.learn([s.null_prompt, s.prompt, *self.prompts.values()])
 

@@ -69,7 +69,6 @@ def check_inputs(
     stages=None, # those that will run; None: all
 ):
     "Check that the folders and files of the settings exist. `UserError` names the first that does not"
-    from lego_nb.layouts import read_prompts
     s, train, demo = settings, not stages or 'finetune' in stages, settings['preset'] == 'pocket'
     for f in FOLDERS:
         if s[f]:
@@ -79,7 +78,9 @@ def check_inputs(
     needed = dict(id_pairs=train and s['id_ratio'] > 0 or fits, restorer=train or not s['restored'], ood=not s['restored'])
     for f, needs in needed.items():
         if needs and not demo and not s[f]: raise UserError(f"preset '{s['preset']}' needs --{f.replace('_', '-')}")
-    if s['prompts']: read_prompts(s['prompts'])
+    if s['prompts']:
+        from lego_nb.layouts import read_prompts
+        read_prompts(s['prompts'])
     r, o = s['restorer'], s['oracle'].removeprefix('dot:')
     if r not in (None, 'pocket') and not Path(r).exists(): raise UserError(f"--restorer {r}: no such file or folder; 'pocket' is the one that ships")
     if o not in ('pocket', 'dot', 'pixels') and (o.startswith(('.', '/', '~')) or o.count('/') != 1) and not Path(o).expanduser().is_dir():

@@ -17,11 +17,11 @@ from .inputs import check_out, check_places, default_out, read_config
 from .options import with_options
 from .plan import plan_run
 from .run_folder import JUDGED, Run, STAGES, again, begun, grouped
-from .settings import PARTS, check_inputs, resolve_settings
+from .settings import SETTINGS, check_inputs, resolve_settings
 
 # %% ../nbs/89_commands.ipynb #6f58a093
 @command
-@with_options(*PARTS.values(), preset=True)
+@with_options(*SETTINGS.values(), preset=True)
 def lego_run(
     preset:str=None, # settings to start from: pocket, gopro-reds, gopro-realblur, div2k-flickr2k, div2k-dped
     out:str=None, # run folder (runs/PRESET; with folders of your own a name made of these)
@@ -94,18 +94,26 @@ def lego_refine(
     return lego_run(out=out, stages='restore,refine', **kwargs)
 
 # %% ../nbs/89_commands.ipynb #a1234675
-def judge(out, metrics, results=None, reference=None, device=None):
-    "Scores of folders, printed as a table; those of a run's restored test images when no folders are given"
-    from lego_nb.comparison import evaluate_folders
+def judge(
+    out,     # folder for scores and table, or a run folder; None: comparison, or runs/pocket
+    metrics, # names by commas
+    results=None,   # NAME=DIR by commas; None: the restored test images of the run
+    reference=None, # folder of their truth
+    device=None,    # torch device
+):
+    "Judge folders and print the table. `UserError`: nothing could be judged"
+    from lego_nb.comparison_tables import comparison_table, evaluate_folders
     device = find_device(device)
     jobs = [(results, reference, out or 'comparison')] if results else run_results(Path(out or 'runs/pocket'))
     for found, truth, folder in jobs:
         c = evaluate_folders(found, truth, metrics, folder, device=device)
         if c.have and not c.rows: raise UserError(f'{folder}: nothing was judged, not one image could be read')
-        print(f'\n{folder}\n{c.table()}')
+        print(f'\n{folder}\n{comparison_table(c)}')
 
-def run_results(out):
-    "Folders of restored test images of a run, their truth, and where their scores go; for each split"
+def run_results(
+    out, # a run folder
+): # generator of (name -> folder, folder of the truth or None, folder for scores)
+    "Find the restored test images of a run, split by split. `UserError`: there are none"
     root = out/'evaluation/images'
     if not root.is_dir(): raise UserError(f'{out} has no restored test images; lego_evaluate --out {out} makes them, or give --results')
     for split in sorted(root.iterdir()):

@@ -8,14 +8,14 @@ __all__ = ['PROMPT', 'CHECKS', 'opt', 'Option', 'options', 'Settings', 'Seeded',
            'TrainingSettings', 'launched_precision', 'FinetuneSettings', 'PretrainSettings', 'NoiseAdaptationSettings',
            'BarycenterSettings', 'TransportSettings', 'with_options', 'option_table']
 
-# %% ../nbs/05_options.ipynb #b658bf11
+# %% ../nbs/05_options.ipynb #4703e158
 import ast, inspect, os, sys, typing
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
 from fastcore.script import bool_arg
-from .console import nearest
+from .console import closest
 from .files import UserError, markdown_grid
 
 # %% ../nbs/05_options.ipynb #bb630fb8
@@ -367,7 +367,7 @@ class TransportSettings(Settings):
     batch_size:int = opt(8, 1, 10**4) # apply: images at once
     tile:int = opt(None, 32, 10**5) # the autoencoder takes larger images in tiles of this side, pixels
 
-# %% ../nbs/05_options.ipynb #12d21180
+# %% ../nbs/05_options.ipynb #bd540e03
 def with_options(
     *classes,     # of stages' settings
     but='',       # names of options to leave out, by spaces
@@ -384,7 +384,7 @@ def with_options(
         @wraps(f)
         def call(*args, **kwargs):
             if odd := sorted(kwargs.keys() - {p.name for p in known}):
-                raise UserError(f'{f.__name__} has no option {odd[0]}{nearest(odd[0], [p.name for p in known])}')
+                raise UserError(f'{f.__name__} has no option {odd[0]}{closest(odd[0], [p.name for p in known])}')
             return f(*args, **kwargs)
         call.__signature__, call.headings = sig.replace(parameters=known), {k: o.title for k, o in new.items()}
         call.__delwrap__ = 'def options(\n' + ''.join(f'    {k}, # {o.help}\n' for k, o in new.items()) + '): pass' # where docments reads on

@@ -8,7 +8,7 @@ __all__ = ['entry_points', 'docline', 'commands', 'main']
 # %% ../nbs/94_main.ipynb #3d947d08
 import ast, importlib.metadata, importlib.util, sys
 from pathlib import Path
-from .console import _nearest, version_line
+from .console import closest, version_line
 
 # %% ../nbs/94_main.ipynb #6ab15aa0
 def entry_points():
@@ -46,7 +46,7 @@ def main(argv=None):
         return
     key = 'lego_' + name.replace('-', '_').removeprefix('lego_')
     if key not in there:
-        print(f'lego_nb: no command {name}{_nearest(key, there)} (python -m lego_nb lists them)', file=sys.stderr)
+        print(f'lego_nb: no command {name}{closest(key, there)} (python -m lego_nb lists them)', file=sys.stderr)
         return 2
     sys.argv = [key, *rest]
     return there[key].load()()

@@ -11,7 +11,7 @@ import io, torch
 import numpy as np
 from dataclasses import replace
 from .files import UserError
-from .gate import GateSettings, _axis, bar, decide, faithful, gate_summary, judged, lower_is_better
+from .gate import GATES, GateSettings, _axis, bar, decide, faithful, gate_summary, judged, lower_is_better
 from .images import read_image, show_images
 from .niqe import fit_niqe, save_niqe
 
@@ -87,7 +87,7 @@ def gate_widget(
 ): # ipywidgets box of two sliders, a line, the histogram and the pictures; `.settings` is the choice
     "Try gates by hand."
     import ipywidgets as w
-    settings, rows = settings or GateSettings(), [dict(r) for r in rows]
+    settings, rows = settings or GATES['niqe-pocket'], [dict(r) for r in rows]
     sliders, line, plot, pictures = _sliders(rows, settings), w.Label(), w.Image(format='png'), w.Image(format='png')
     box = w.VBox([*sliders, line, plot, pictures])
     def update(*_):
@@ -188,7 +188,7 @@ def propose_threshold(
     say=print, # where the reasons go
 ): # `GateSettings` with the proposed threshold
     "A threshold from a few of one's own images, with the reasons for it."
-    s = replace(settings or GateSettings(), mode='threshold')
+    s = replace(settings or GATES['niqe-pocket'], mode='threshold')
     sign, label = -1 if lower_is_better(s.metric) else 1, 'good' if good else 'faithful'
     value, said = threshold_for(judged(rows, s), rate)
     say(f'{s.metric} {sign*value:.2f} would pass {rate:.1%}: {said}')

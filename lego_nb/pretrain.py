@@ -8,9 +8,9 @@ __all__ = ['start_restorer', 'lego_pretrain', 'pretrain']
 # %% ../nbs/54_pretrain.ipynb #f3dbf6c4
 import os, re
 from pathlib import Path
-from .console import bars, command
+from .console import bars, command, find_device
 from .files import UserError
-from .console import find_device
+from .options import PretrainSettings, RestorerSettings, launched_precision, with_options
 
 # %% ../nbs/54_pretrain.ipynb #b6d382fa
 def _text_to_image(name):
@@ -46,45 +46,31 @@ def start_restorer(
 
 # %% ../nbs/54_pretrain.ipynb #825b0acd
 @command
+@with_options(PretrainSettings, RestorerSettings, but='id_ratio reduction ood_weight restorer_dtype')
 def lego_pretrain(
     out:str='runs/pretrain', # folder of the restorer, and of training/ while it lasts
-    restorer:str='tiny',     # tiny, 1.3b, sd3-medium, folder or hub id of an SD3 model, pocket-net, a restorer's folder or checkpoint
-    id_pairs:str=None,       # folder of pairs (lq/ and gt/, or a data set as it was unpacked) or of clean images
-    degradation:str=None,    # for clean images: weak, strong, pocket-weak, rain, haze, ...
-    scale:int=1,             # output side over input side
-    vae:str=None,            # autoencoder of a latent restorer: folder or hub name
-    loss:str=None,           # of a network restorer: l1, l2, charbonnier
-    iterations:int=500_000,
-    batch_size:int=32,       # over all processes
-    accumulate:int=1,        # parts of a batch, one after another, where memory is short
-    lr:float=1e-4,
-    warmup:int=500,          # iterations
-    ema:float=.9999,         # decay of the averaged weights, 0 for none
-    crop:int=None,           # training crop of the degraded image, pixels (512 over the restorer's scale)
-    latents:int=0,           # crops of every pair whose latents are computed beforehand; 0: encode in every step
-    mixed_precision:str=None, # no, bf16, fp16 (what accelerate's launcher says, else bf16 on a GPU)
-    checkpoint_every:int=1000, # iterations
-    log_with:str='auto',     # tracker: tensorboard, wandb, ..., none
-    seed:int=0,
-    device:str=None,         # torch device (the first GPU, else cpu)
+    restorer:str='tiny', # tiny, 1.3b, sd3-medium, folder or hub id of an SD3 model, pocket-net, a restorer's folder or checkpoint
+    id_pairs:str=None, # folder of pairs (lq/ and gt/, or a data set as it was unpacked) or of clean images
+    degradation:str=None, # for clean images: weak, strong, pocket-weak, rain, haze, ...
+    scale:int=1, # output side over input side
+    vae:str=None, # autoencoder of a latent restorer: folder or hub name
+    device:str=None, # torch device (the first GPU, else cpu)
+    **options,
 ):
     "Train a restorer on in-distribution pairs; a stopped training goes on"
     if not id_pairs: raise UserError('--id-pairs: name a folder of pairs or of clean images')
     if not Path(id_pairs).is_dir(): raise UserError(f'--id-pairs {id_pairs}: no such folder')
     if (Path(out)/'config.json').exists(): return print(f'{out}: trained already')
-    from lego_nb.finetune import FinetuneSettings, launched_precision
     from lego_nb.datasets import Degraded
     from lego_nb.crops import training_pairs
-    dev = find_device(device, os.environ.get('LOCAL_RANK'))
-    said = launched_precision()
-    half = mixed_precision or (said if said in ('bf16', 'fp16') else 'bf16' if dev.type == 'cuda' else 'no')
-    settings = FinetuneSettings(iterations=iterations, batch_size=batch_size, accumulate=accumulate, id_ratio=1., lr=lr, warmup=warmup,
-        ema=ema, crop=crop, mixed_precision=half, checkpoint_every=checkpoint_every, log_with=log_with, seed=seed)
-    model = start_restorer(restorer, scale, vae, loss, seed).to(dev)
-    settings.crop = crop or 512//model.scale
+    dev, said, net = find_device(device, os.environ.get('LOCAL_RANK')), launched_precision(), RestorerSettings.of(options)
+    half = options.get('mixed_precision') or (said if said in ('bf16', 'fp16') else 'bf16' if dev.type == 'cuda' else 'no')
+    settings = PretrainSettings.of(options, mixed_precision=half)
+    model = start_restorer(restorer, scale, vae, net.loss, settings.seed).to(dev)
+    settings.crop = settings.crop or 512//model.scale
     pairs = training_pairs(id_pairs, degradation, model.scale, settings.crop, 'name a --degradation')
     if degradation and not isinstance(pairs, Degraded): raise UserError(f'--degradation {degradation}: {id_pairs} has pairs already; leave it out')
-    pretrain(model, pairs, settings, out, latents)
+    pretrain(model, pairs, settings, out, net.latents)
 
 # %% ../nbs/54_pretrain.ipynb #657a3a6e
 def pretrain(

@@ -290,8 +290,7 @@ def base_settings(
     preset = PRESETS[preset or pocket_or(name, 'pocket', 'gopro-reds')]
     s = read_config(run)['settings'] if run else dict(preset, oracle=name, gate='niqe-pocket')
     s = {**s, **{k: v for k, v in dict(oracle=oracle, **options).items() if v is not None}}
-    names = {f.name for f in fields(RefineSettings)} - {'strength', 'candidates'} # one depth, one guidance in each cell
-    return s, RefineSettings(**{k: s[k] for k in names if k in s})
+    return s, RefineSettings.of(s, strength=None, candidates=None) # one depth, one guidance in each cell
 
 # %% ../nbs/90_preview.ipynb #7c6422d6
 def keep_facts(

@@ -257,9 +257,7 @@ def gate_html(
 ): # HTML
     "The gate in numbers and as a histogram."
     if not r.pseudo: return '<p>Nothing has been gated yet.</p>'
-    names = dict(metric='gate', mode='gate_mode', value='gate_value', min_fidelity='min_fidelity',
-                 fidelity='fidelity', whole_image='whole_image', perceptual='perceptual')
-    s = GateSettings(**{k: r.settings[v] for k, v in names.items() if v in r.settings})
+    s = GateSettings.of(r.settings)
     g = gate_summary(r.pseudo, s)
     cells = [s.metric, s.mode, 'none' if s.min_fidelity is None else f'{s.min_fidelity:g} dB', f'{g["generated"]:,}',
              'none' if g['threshold'] is None else f'{g["threshold"]:.2f}', f'{g["kept"]:,}', f'{g["pass_rate"]:.1%}']

@@ -11,7 +11,7 @@ import torch.nn as nn, torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 from lego_nb.files import markdown_grid
-from lego_nb.generation import PROMPT
+from lego_nb.options import PROMPT
 from lego_nb.oracle import Oracle
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 from lego_nb.refine_folder import refine_folder
 from lego_nb.folder_map import batches, image_size
-from lego_nb.generation import PROMPT
+from lego_nb.options import PROMPT
 from lego_nb.files import image_files, write_json
 from lego_nb.images import read_image, write_image
 from lego_nb.inversion import invert
@@ -32,7 +32,8 @@ from lego_nb.pixel_metrics import psnr
 from lego_nb.oracle import Oracle
 from lego_nb.console import versions
 from lego_nb.settings import resolve_settings
-from lego_nb.refinement import RefineSettings, passes, refine
+from lego_nb.options import RefineSettings
+from lego_nb.refinement import passes, refine
 from lego_nb.speed import compile_blocks, counted, eager_blocks, float8_linears, repeated_blocks, swap_modules
 from peers import (SMALL_DEV, SMALL_VAE, flop_count, img2img_peer, interleave, matmul_rate, random_oracle, randomize, speed_table,
                    speedups)

@@ -27,7 +27,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from lego_nb.datasets import Degraded, Pairs
 from lego_nb.demo import photographs
 from lego_nb.degrade import degrade
-from lego_nb.finetune import Adaptation, FinetuneSettings
+from lego_nb.finetune import Adaptation
+from lego_nb.options import FinetuneSettings
 from lego_nb.images import write_image
 from lego_nb.files import write_json
 from lego_nb.latent_restorer import LatentRestorer, backbone, latent_restorer

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from .console import command
 from .files import UserError, atomic_path, markdown_grid
-from .layouts import named_folders
+from .files import named_folders
 from .preference import Study, read_answers
 from .study_page import study_page
 

@@ -11,7 +11,8 @@ import io, torch
 import numpy as np
 from dataclasses import replace
 from .files import UserError
-from .gate import GATES, GateSettings, _axis, bar, decide, faithful, gate_summary, judged, lower_is_better
+from .gate import GATES, _axis, bar, decide, faithful, gate_summary, judged, lower_is_better
+from .options import GateSettings
 from .images import read_image, show_images
 from .niqe import fit_niqe, save_niqe
 

@@ -16,7 +16,14 @@ from .holder import Holder, current, describe
 from .inputs import check_out, check_places, default_out, read_config
 from .options import with_options
 from .plan import plan_run
-from .run_folder import JUDGED, Run, STAGES, again, begun, grouped
+from .inputs import STAGES, again, begun
+from .settings import STAGE_OF
+from .run_folder import JUDGED, Run, grouped
+from .console import find_device, parse_shard
+from .stages import go
+from .settings import FOLDERS, PAPER, check_inputs, resolve_settings
+from .run_folder import JUDGED, Run, grouped
+from .inputs import STAGES, again, begun
 from .settings import SETTINGS, check_inputs, resolve_settings
 
 # %% ../nbs/89_commands.ipynb #6f58a093
@@ -71,7 +78,7 @@ def run_stages(
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
         run = Run(out, settings, device, part, launched)
         run.holder = holder
-        return run.together(wanted) if launched else run.go(wanted)
+        return go(run, wanted)
 
 # %% ../nbs/89_commands.ipynb #5313dd12
 @command

@@ -13,7 +13,7 @@ from .evaluation import bootstrap_ci, caption, gains, paired_test, summarize
 from .figures import BLUE, GREY, finish_plot, pick, zoom_strip
 from .files import UserError, atomic_path, markdown_grid
 from .images import read_image
-from .layouts import named_folders
+from .files import named_folders
 
 # %% ../nbs/64_comparison_tables.ipynb #f148e670
 def common_rows(

@@ -267,7 +267,8 @@ def sweep(
     grid,     # list of dicts of `RefineSettings` fields
 ):
     "Rows of settings, mean PSNR gain of the targets over the restorations, share of crops that gained, seconds"
-    from lego_nb.refinement import RefineSettings, refine
+    from lego_nb.options import RefineSettings
+    from lego_nb.refinement import refine
     from lego_nb.pixel_metrics import psnr
     before, rows = psnr(restored, truth), []
     for s in grid:

@@ -284,7 +284,7 @@ def base_settings(
     **options,    # settings that replace others; None leaves them
 ): # all settings as a dict, the `RefineSettings` among them
     "What a preview starts from. `UserError`: no such preset"
-    from lego_nb.refinement import RefineSettings
+    from lego_nb.options import RefineSettings
     if preset and preset not in PRESETS: raise UserError(f"--preset {preset}: choose one of {', '.join(PRESETS)}")
     name = oracle or PRESETS[preset or 'pocket']['oracle']
     preset = PRESETS[preset or pocket_or(name, 'pocket', 'gopro-reds')]

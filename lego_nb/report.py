@@ -18,7 +18,8 @@ from .control import control_means, prompt_adds
 from .evaluation import caption, gains, headline, joined, read_scores, table_head, table_parts
 from .figures import detail_box, gains_plot, loss_plot, pick
 from .files import UserError, atomic_path, image_files, read_jsonl
-from .gate import GateSettings, gate_summary, lower_is_better
+from .options import GateSettings
+from .gate import gate_summary, lower_is_better
 from .images import read_image
 
 # %% ../nbs/83_report.ipynb #9e363751

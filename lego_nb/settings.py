@@ -13,6 +13,11 @@ from .files import UserError, image_files
 from .options import FinetuneSettings, GateSettings, ImageSettings, OracleSettings, RefineSettings, RestorerSettings, RoundSettings
 from .options import launched_precision, options
 
+# %% ../nbs/80_settings.ipynb #5faadf95
+import numbers, os
+from pathlib import Path
+from .files import UserError, image_files
+
 # %% ../nbs/80_settings.ipynb #1a3771a2
 SETTINGS = dict(run=RoundSettings, images=ImageSettings, restorer=RestorerSettings, oracle=OracleSettings, refine=RefineSettings, gate=GateSettings, finetune=FinetuneSettings)
 OPTIONS = options(*SETTINGS.values())

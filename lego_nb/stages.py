@@ -11,7 +11,8 @@ import shutil, time
 from contextlib import nullcontext
 from .console import STOPS, bars, cause, duration, hardware, versions
 from .files import Failed, UserError, atomic_path, image_files, link, read_jsonl, write_json, write_jsonl
-from .inputs import STAGES, STAGE_OF, again, differences, read_config
+from .inputs import STAGES, again, differences, read_config
+from .settings import STAGE_OF
 from .run_folder import changes, take_in, unchanged
 
 # %% ../nbs/87_stages.ipynb #0b935292

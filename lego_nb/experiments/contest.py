@@ -22,7 +22,7 @@ from ..images import read_image, write_image
 from ..run_folder import Run
 from ..settings import FOLDERS, resolve_settings
 from ..stages import gate, load_oracle, open_run, refine, restore
-from ..layouts import named_folders
+from ..files import named_folders
 from .tables import HELD, ahead, judge_claim, lead, mean_psnr, save_text, scores_of
 from ..evaluation import crossed_ci, crossed_means
 from ..evaluation import signed
@@ -168,7 +168,7 @@ def start(
     if name == 'denoise': return 'pocket'
     if not (Path(out)/'config.json').exists():
         from lego_nb.datasets import Pairs, paired_files
-        from lego_nb.finetune import FinetuneSettings
+        from lego_nb.options import FinetuneSettings
         from lego_nb.pretrain import pretrain
         from lego_nb.load_restorer import load_restorer
         s = FinetuneSettings(iterations=updates(settings, 'pretrain'), batch_size=16, id_ratio=1., lr=3e-4, warmup=10, ema=0., crop=64,
@@ -237,7 +237,8 @@ def train_baryir(
     **changes, # of BARYIR
 ):
     "checkpoints/`name`: BaryIR's network on the task's own pairs and further sources"
-    from lego_nb.barycenter import BarycenterSettings, train_barycenter
+    from lego_nb.options import BarycenterSettings
+    from lego_nb.barycenter import train_barycenter
     from lego_nb.datasets import Degraded
     from lego_nb.barycenter import start_barycenter
     seed, state = run.settings['seed'], run/f'checkpoints/{name}-state'

@@ -26,7 +26,7 @@ from stage1 import processor, say
 # our names, and pyiqa's for the same definition
 SETS = {'our PSNR and SSIM': {'psnr': 'psnr', 'ssim': 'ssimc', 'gmsd': 'gmsd', 'piqe': 'piqe'},
         "pyiqa's code on both sides": {'pyiqa:psnr': 'psnr', 'psnry': 'psnry', 'gmsd': 'gmsd', 'piqe': 'piqe'}}
-OURS = 'import sys; from lego_nb.comparison import evaluate_folders as f; f(*[dict(a=sys.argv[1])] + sys.argv[2:5], device=sys.argv[5])'
+OURS = 'import sys; from lego_nb.comparison_tables import evaluate_folders as f; f(*[dict(a=sys.argv[1])] + sys.argv[2:5], device=sys.argv[5])'
 
 
 def write_folders(folder, n, side):

@@ -6,22 +6,12 @@
 __all__ = ['train_barycenter', 'source_folders', 'source_pairs', 'start_barycenter', 'lego_barycenter']
 
 # %% ../nbs/75_barycenter.ipynb #d1c2c326
-import os
-from dataclasses import dataclass
-import copy, math, os, torch
-import torch.nn.functional as F
-from dataclasses import asdict
-from fastcore.basics import patch
+import os, torch
 from pathlib import Path
 from .console import bars, command, find_device
 from .files import UserError, named_folders, need_folder
-from .files import UserError, need_folder
-from .finetune import Adaptation, _accelerator, _schedule
-from .images import image_seed
-from .files import named_folders
-from .mixing import Mixture, draw_batch, pairs_for
 from .options import BarycenterSettings, with_options
-from .restorers import LOSSES, NetRestorer
+from .restorers import NetRestorer
 
 # %% ../nbs/75_barycenter.ipynb #f59ba63d
 def train_barycenter(

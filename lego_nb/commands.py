@@ -8,23 +8,17 @@ __all__ = ['lego_run', 'run_stages', 'lego_restore', 'lego_refine', 'judge', 'ru
 
 # %% ../nbs/89_commands.ipynb #e419ac44
 from contextlib import nullcontext
-from pathlib import Path
 from fastcore.meta import delegates
+from pathlib import Path
 from .console import command, find_device, parse_shard
 from .files import UserError, read_jsonl
 from .holder import Holder, current, describe
-from .inputs import check_out, check_places, default_out, read_config
+from .inputs import STAGES, again, begun, check_out, check_places, default_out, read_config
 from .options import with_options
 from .plan import plan_run
-from .inputs import STAGES, again, begun
-from .settings import STAGE_OF
 from .run_folder import JUDGED, Run, grouped
-from .console import find_device, parse_shard
-from .stages import go
-from .settings import FOLDERS, PAPER, check_inputs, resolve_settings
-from .run_folder import JUDGED, Run, grouped
-from .inputs import STAGES, again, begun
 from .settings import SETTINGS, check_inputs, resolve_settings
+from .stages import go
 
 # %% ../nbs/89_commands.ipynb #6f58a093
 @command

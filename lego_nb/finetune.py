@@ -6,20 +6,17 @@
 __all__ = ['tracker', 'check_training', 'Adaptation', 'finetune']
 
 # %% ../nbs/53_finetune.ipynb #1bcc2ea7
-import copy, json, math, os, statistics, time
+import copy, json, math, os, statistics, time, torch
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from dataclasses import asdict
-from pathlib import Path
-import torch
 from fastcore.basics import patch
 from . import console
 from .checkpoints import Resumable, _gathering, gathered
 from .files import UserError
+from .folder_map import ahead
 from .images import image_seed
 from .mixing import counts, draw_batch, pairs_for
-from .folder_map import ahead
 from .options import FinetuneSettings
 from .restorers import check_precision
 

@@ -10,7 +10,6 @@ __all__ = ['GATES', 'READS', 'where_it_can', 'gate_metric', 'lower_is_better', '
 # %% ../nbs/45_gate.ipynb #98e2abb1
 import functools, hashlib, json, torch
 import numpy as np
-import torch.nn.functional as F
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path

@@ -6,20 +6,12 @@
 __all__ = ['NOISE_PRESETS', 'noise_settings', 'unpaired', 'adapt_noise', 'lego_noise_adaptation']
 
 # %% ../nbs/74_noise_adaptation.ipynb #9764dff8
-import copy, os
-from dataclasses import dataclass
 import copy, os, torch
-import torch.nn.functional as F
-from fastcore.basics import patch
 from pathlib import Path
 from .console import bars, command, find_device
-from .diffusion_loss import CONDITIONS, DENOISERS
 from .files import UserError, need_folder
-from .options import FinetuneSettings
 from .finetune import finetune
-from .images import image_seed
 from .options import NoiseAdaptationSettings, with_options
-from .restorers import LOSSES
 
 # %% ../nbs/74_noise_adaptation.ipynb #a31fe2ff
 NOISE_PRESETS = dict(

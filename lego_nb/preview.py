@@ -10,13 +10,12 @@ __all__ = ['source_folder', 'some_images', 'demo_photographs', 'demo_restored', 
 
 # %% ../nbs/90_preview.ipynb #cf4b7da7
 import csv, time
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from .console import command, find_device, progress
 from .files import UserError, append_jsonl, atomic_path, image_files, numbers, read_jsonl, write_csv, write_json
-from .inputs import read_config
-from .inputs import refuse_difference
+from .inputs import read_config, refuse_difference
 from .settings import PRESETS
 
 # %% ../nbs/90_preview.ipynb #2f2f658c

@@ -16,7 +16,6 @@ from .folder_map import FolderMap
 from .images import read_image, sound
 from .latent_space import latent_space
 from .options import TransportSettings, with_options
-from .preview import keep_facts
 from .transport import blend, fit_transport
 
 # %% ../nbs/73_transport_folder.ipynb #0940cdf5

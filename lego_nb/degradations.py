@@ -17,10 +17,8 @@ from .jpeg import jpeg_dct
 # %% ../nbs/11_degradations.ipynb #80bfa03a
 class Draws:
     "One random stream for each image of a batch, seeded by the image's id."
-    def __init__(self,
-        ids,       # names of the images, one for each row of the batch
-        seed=0,    # another seed, another draw for every id
-    ):
+    def __init__(self, ids,  # names of the images, one for each row of the batch
+                 seed=0):    # another seed, another draw for every id
         self.ids,self.seed = L(ids),seed
         self.streams = [torch.Generator().manual_seed(image_seed(i, seed)) for i in self.ids]
         self.local = []
@@ -34,9 +32,8 @@ class Draws:
         if self.local: some.local = [self.local[j] for j in i]
         return some
 
-    def on(self,
-        device,  # of the work
-    ):  # list of B generators
+    def on(self, device,  # of the work
+    ):                    # list of B generators
         "Return the images' generators on `device`."
         def seeded(g):
             s = torch.randint(2**63-1, (), generator=g).item()
@@ -47,29 +44,26 @@ class Draws:
 
 # %% ../nbs/11_degradations.ipynb #46644948
 @patch
-def uniform(self:Draws,
-    low=0.,   # lower end, the same for all images
-    high=1.,  # upper end
-):            # B numbers
+def uniform(self:Draws, low=0.,  # lower end, the same for all images
+            high=1.,             # upper end
+):                               # B numbers
     "Draw a number between `low` and `high` for each image."
     return torch.cat([torch.rand(1, generator=g) for g in self.streams])*(high-low) + low
 
 @patch
-def choice(self:Draws,
-    options,  # any sequence
-    p=None,   # weights of the options, equal if None
-):            # B options
+def choice(self:Draws, options,  # any sequence
+           p=None,               # weights of the options, equal if None
+):                               # B options
     "Draw one of `options` for each image."
     options = list(options)
     p = torch.ones(len(options)) if p is None else torch.tensor(list(p), dtype=torch.float)
     return [options[torch.multinomial(p, 1, generator=g).item()] for g in self.streams]
 
 # %% ../nbs/11_degradations.ipynb #3c18ee24
-def each(
-    f,       # function of a number
-    n,       # how many numbers, from 0
-    device,  # where the work is done
-):           # list of the results
+def each(f,       # function of a number
+         n,       # how many numbers, from 0
+         device,  # where the work is done
+):                # list of the results
     "Call `f` with every number below `n`; on a CPU torch's threads take a number each instead of sharing one."
     threads = torch.get_num_threads()
     if torch.device(device).type!='cpu' or threads == 1: return [f(i) for i in range(n)]
@@ -79,10 +73,9 @@ def each(
     finally: torch.set_num_threads(threads)
 
 @patch
-def normal_like(self:Draws,
-    x,            # B×C×H×W, for its shape and device
-    local=False,  # draw on the device of `x` rather than on the CPU
-):                # B×C×H×W of N(0,1)
+def normal_like(self:Draws, x,  # B×C×H×W, for its shape and device
+                local=False,    # draw on the device of `x` rather than on the CPU
+):                              # B×C×H×W of N(0,1)
     "Draw white noise in the shape of `x`."
     device = x.device if local else 'cpu'
     gens = self.on(device)
@@ -90,10 +83,9 @@ def normal_like(self:Draws,
     return torch.stack(each(one, len(x), device)).to(x.device)
 
 # %% ../nbs/11_degradations.ipynb #7b893049
-def poisson_counts(
-    rate,       # expected counts: any shape, not negative
-    generator,  # on the device of `rate`
-):              # counts, in the shape of `rate`
+def poisson_counts(rate,       # expected counts: any shape, not negative
+                   generator,  # on the device of `rate`
+):                             # counts, in the shape of `rate`
     "Draw Poisson counts; on a CPU exact below 12, by Cornish-Fisher above."
     if rate.is_cuda: return torch.poisson(rate, generator=generator)
     z,s,few = torch.randn(rate.shape, generator=generator, device=rate.device),rate.sqrt(),rate < 12
@@ -102,9 +94,8 @@ def poisson_counts(
     return k
 
 @patch
-def poisson(self:Draws,
-    rate,  # B×C×H×W expected counts
-):         # B×C×H×W counts
+def poisson(self:Draws, rate,  # B×C×H×W expected counts
+):                             # B×C×H×W counts
     "Draw Poisson counts with the given rates, on the device of `rate`."
     gens = self.on(rate.device)
     return torch.stack(each(lambda i: poisson_counts(rate[i], gens[i]), len(rate), rate.device))
@@ -122,15 +113,14 @@ def _within(k, side=None):
         k = k*(torch.maximum(y.abs(), x.abs()) <= torch.as_tensor(side, device=k.device).reshape(-1,1,1)//2)
     return k/k.sum((1,2), keepdim=True)
 
-def gaussian_kernels(
-    sigma,          # B standard deviations in pixels
-    size,           # odd side of the kernel in pixels
-    sigma2=None,    # B standard deviations across; None makes it round
-    angle=0.,       # B angles of the first axis in radians
-    beta=1.,        # B shapes: below 1 pointed, above 1 boxy
-    plateau=False,  # the flat-topped form, for all or for each (B booleans)
-    side=None,      # B odd sides within `size`: what lies outside weighs nothing
-):                  # B×size×size, each summing to 1
+def gaussian_kernels(sigma,          # B standard deviations in pixels
+                     size,           # odd side of the kernel in pixels
+                     sigma2=None,    # B standard deviations across; None makes it round
+                     angle=0.,       # B angles of the first axis in radians
+                     beta=1.,        # B shapes: below 1 pointed, above 1 boxy
+                     plateau=False,  # the flat-topped form, for all or for each (B booleans)
+                     side=None,      # B odd sides within `size`: what lies outside weighs nothing
+):                                   # B×size×size, each summing to 1
     "Make Gaussian blur kernels, and Real-ESRGAN's generalised and plateau kernels."
     sigma = torch.as_tensor(sigma, dtype=torch.float32)
     def col(v): return torch.as_tensor(v, dtype=torch.float32, device=sigma.device).reshape(-1,1,1)
@@ -142,11 +132,10 @@ def gaussian_kernels(
     return _within(torch.where(col(plateau)>0, 1/(1+q), (-q/2).exp()), side)
 
 # %% ../nbs/11_degradations.ipynb #923deb59
-def sinc_kernels(
-    cutoff,     # B angular frequencies, 0 to pi
-    size,       # odd side of the kernel in pixels
-    side=None,  # B odd sides within `size`: what lies outside weighs nothing
-):              # B×size×size, each summing to 1
+def sinc_kernels(cutoff,     # B angular frequencies, 0 to pi
+                 size,       # odd side of the kernel in pixels
+                 side=None,  # B odd sides within `size`: what lies outside weighs nothing
+):                           # B×size×size, each summing to 1
     "Make circular low-pass kernels, which ring (Real-ESRGAN, equation 6)."
     w = torch.as_tensor(cutoff, dtype=torch.float32).reshape(-1,1,1)
     y,x = _offsets(size, w.device)
@@ -155,11 +144,10 @@ def sinc_kernels(
     k = torch.where(r > 0, w*torch.special.bessel_j1(w*r)/(2*math.pi*r.clamp(min=1e-6)), w**2/(4*math.pi))
     return _within(k, side)
 
-def motion_kernels(
-    length,  # B lengths of the line in pixels, 1 or more
-    angle,   # B directions in radians
-    size,    # odd side of the kernel in pixels
-):           # B×size×size, each summing to 1
+def motion_kernels(length,  # B lengths of the line in pixels, 1 or more
+                   angle,   # B directions in radians
+                   size,    # odd side of the kernel in pixels
+):                          # B×size×size, each summing to 1
     "Make kernels of a straight, steady motion, with soft ends and sides one pixel wide."
     n,a = (torch.as_tensor(v, dtype=torch.float32).reshape(-1,1,1) for v in (length, angle))
     y,x = _offsets(size, n.device)
@@ -167,10 +155,9 @@ def motion_kernels(
     return _within((n/2 + .5 - along).clamp(0,1) * (1 - across).clamp(min=0))
 
 # %% ../nbs/11_degradations.ipynb #cd59aecc
-def correlate(
-    x,        # B×C×H×W with its border
-    kernels,  # B×k×k
-):            # B×C×(H-k+1)×(W-k+1)
+def correlate(x,        # B×C×H×W with its border
+              kernels,  # B×k×k
+):                      # B×C×(H-k+1)×(W-k+1)
     "Filter each image with its own kernel where the kernel fits."
     (b,c,h,w),k = x.shape,kernels.shape[-1]
     if k > 15 or x.is_cuda:  # a GPU's convolutions round to TF32
@@ -181,70 +168,62 @@ def correlate(
     y = F.conv2d(x.flatten(0,1)[None], kernels.repeat_interleave(c, 0)[:,None], groups=b*c)
     return y.reshape(b, c, *y.shape[-2:])
 
-def filter2d(
-    x,               # B×C×H×W
-    kernels,         # B×k×k (or 1×k×k for all), k odd
-    mode='reflect',  # what stands outside the image, as in `F.pad`
-):                   # B×C×H×W
+def filter2d(x,               # B×C×H×W
+             kernels,         # B×k×k (or 1×k×k for all), k odd
+             mode='reflect',  # what stands outside the image, as in `F.pad`
+):                            # B×C×H×W
     "Filter each image with its own kernel."
     p = kernels.shape[-1]//2
     if p >= min(x.shape[-2:]): mode = 'replicate'
     return correlate(F.pad(x, (p,)*4, mode=mode), kernels.to(x).expand(len(x),-1,-1))
 
-def blur(
-    x,       # B×3×H×W
-    sigma,   # pixels, one for all or one for each image
-    size=7,  # side of the kernel in pixels
-):           # B×3×H×W
+def blur(x,       # B×3×H×W
+         sigma,   # pixels, one for all or one for each image
+         size=7,  # side of the kernel in pixels
+):                # B×3×H×W
     "Blur by a Gaussian."
     return filter2d(x, gaussian_kernels(torch.as_tensor(sigma).expand(len(x)), size))
 
 # %% ../nbs/11_degradations.ipynb #a266e6a1
-def per_image(
-    v,  # a number, or B numbers
-    x,  # B×C×H×W, for its device
-):      # B×1×1×1, or 1×1×1×1
+def per_image(v,  # a number, or B numbers
+              x,  # B×C×H×W, for its device
+):                # B×1×1×1, or 1×1×1×1
     "Shape a number, or one for each image, so that it multiplies a batch."
     return torch.as_tensor(v, dtype=torch.float32, device=x.device).reshape(-1,1,1,1)
 
-def add_noise(
-    x,         # B×3×H×W in [0,1]
-    noise,     # B×3×H×W (or B×1×H×W for grey noise) of unit variance
-    sigma255,  # standard deviation in grey levels, one for all or one for each image
-):             # B×3×H×W, not clamped
+def add_noise(x,         # B×3×H×W in [0,1]
+              noise,     # B×3×H×W (or B×1×H×W for grey noise) of unit variance
+              sigma255,  # standard deviation in grey levels, one for all or one for each image
+):                       # B×3×H×W, not clamped
     "Add noise of a given strength."
     return x + noise*per_image(sigma255, x)/255
 
-def coloured(
-    noise,   # B×3×H×W white noise
-    s,       # width of the Gaussian in pixels, one for all or one for each image; 0 leaves it white
-    size=9,  # side of the kernel in pixels
-):           # B×3×H×W, unit variance
+def coloured(noise,   # B×3×H×W white noise
+             s,       # width of the Gaussian in pixels, one for all or one for each image; 0 leaves it white
+             size=9,  # side of the kernel in pixels
+):                    # B×3×H×W, unit variance
     "Turn white noise into noise that neighbours share."
     k = gaussian_kernels(torch.as_tensor(s).expand(len(noise)), size)
     return filter2d(noise, k/k.square().sum((1,2), keepdim=True).sqrt(), mode='circular')
 
-def poisson_noise(
-    x,         # B×C×H×W in [0,1]
-    scale,     # strength, one for all or one for each image; 1 is the noise of the counts
-    draws,     # the images' random streams
-    peak=256,  # expected count of a white pixel
-):             # B×C×H×W, not clamped
+def poisson_noise(x,         # B×C×H×W in [0,1]
+                  scale,     # strength, one for all or one for each image; 1 is the noise of the counts
+                  draws,     # the images' random streams
+                  peak=256,  # expected count of a white pixel
+):                           # B×C×H×W, not clamped
     "Add photon noise."
     return x + (draws.poisson(x.clamp(min=0)*peak)/peak - x)*per_image(scale, x)
 
 # %% ../nbs/11_degradations.ipynb #1241be30
-def whole(
-    x,  # B×C×H×W
-):      # B×2
+def whole(x,  # B×C×H×W
+):            # B×2
     "Return heights and widths of images that fill their canvas."
     return torch.tensor([x.shape[-2:]]).expand(len(x), 2)
 
-def jpeg(
-    x,        # B×3×H×W in [0,1]
-    quality,  # 1 to 100, one for all or one for each image
-    hw=None,  # B×2 heights and widths of images on a canvas
-):            # B×3×H×W of 8-bit values in [0,1]
+def jpeg(x,        # B×3×H×W in [0,1]
+         quality,  # 1 to 100, one for all or one for each image
+         hw=None,  # B×2 heights and widths of images on a canvas
+):                 # B×3×H×W of 8-bit values in [0,1]
     "Compress and decompress as JPEG, colour at half resolution: libjpeg on a CPU, `jpeg_dct` on a GPU."
     from torchvision.io import decode_jpeg, encode_jpeg
     q,hw = torch.as_tensor(quality).expand(len(x)).round().int(),whole(x) if hw is None else hw
@@ -258,11 +237,10 @@ def jpeg(
 
 MODES = 'area','bilinear','bicubic'
 
-def resize(
-    x,            # B×3×H×W
-    size,         # height and width in pixels
-    mode='area',  # one of `MODES`
-):                # B×3×height×width
+def resize(x,            # B×3×H×W
+           size,         # height and width in pixels
+           mode='area',  # one of `MODES`
+):                       # B×3×height×width
     "Resize without antialiasing, as Real-ESRGAN does: aliasing is part of the damage."
     h,w = (max(1, int(s)) for s in size)
     return F.interpolate(x, (h,w), mode=mode, **({} if mode=='area' else dict(align_corners=False)))

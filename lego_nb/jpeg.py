@@ -21,9 +21,8 @@ def _base_tables():
     t = Image.open(f).quantization
     return torch.tensor([t[0], t[1]], dtype=torch.float32)
 
-def jpeg_tables(
-    quality,  # B qualities, 1 to 100
-):            # 2×B×64
+def jpeg_tables(quality,  # B qualities, 1 to 100
+):                        # 2×B×64
     "Return the steps to which coefficients of brightness and of colour are rounded."
     q = torch.as_tensor(quality, dtype=torch.float32).reshape(-1,1)
     percent = torch.where(q < 50, (5000/q).floor(), 200 - 2*q)
@@ -39,11 +38,10 @@ def _dct_code(p, table):
     c = ((d @ blocks @ d.T)/t).round()*t
     return (d.T @ c @ d).transpose(2,3).flatten(3,4).flatten(1,2).round().clamp(-128, 127)
 
-def taken(
-    x,     # B×C×H×W
-    rows,  # B×h indices
-    cols,  # B×w indices
-):         # B×C×h×w
+def taken(x,     # B×C×H×W
+          rows,  # B×h indices
+          cols,  # B×w indices
+):               # B×C×h×w
     "Take rows and columns of each image by number."
     b,c,_,w = x.shape
     rows,cols = rows.to(x.device),cols.to(x.device)
@@ -51,11 +49,10 @@ def taken(
     return x.gather(3, cols[:,None,None].expand(b,c,x.shape[2],-1))
 
 # %% ../nbs/10_jpeg.ipynb #e200a3bf
-def jpeg_dct(
-    x,        # B×3×H×W in [0,1]
-    quality,  # B qualities, 1 to 100
-    hw,       # B×2 heights and widths of images on a canvas
-):            # B×3×H×W of 8-bit values in [0,1]
+def jpeg_dct(x,        # B×3×H×W in [0,1]
+             quality,  # B qualities, 1 to 100
+             hw,       # B×2 heights and widths of images on a canvas
+):                     # B×3×H×W of 8-bit values in [0,1]
     "Do to the pixels of a batch what JPEG does, on any device."
     (h,w),(light,colour) = x.shape[-2:],jpeg_tables(quality).to(x.device)
     edges = [torch.arange(-(-s//16)*16).minimum(n[:,None]-1) for n,s in zip(hw.T, (h,w))]

@@ -25,11 +25,10 @@ def _mirrored(n, pad, total):
     i = (torch.arange(total)-pad) % period
     return torch.minimum(i, period-i).minimum(n[:,None]-1)
 
-def filter_each(
-    x,        # B×C×H×W
-    kernels,  # B×k×k
-    hw,       # B×2 heights and widths on that canvas
-):            # B×C×H×W
+def filter_each(x,        # B×C×H×W
+                kernels,  # B×k×k
+                hw,       # B×2 heights and widths on that canvas
+):                        # B×C×H×W
     "Filter images on a canvas, as `filter2d` does."
     p = kernels.shape[-1]//2
     border = [_mirrored(n, p, s+2*p) for n,s in zip(hw.T, x.shape[-2:])]
@@ -64,13 +63,12 @@ def _weighted_rows(x, index, weight):
                         per_sample_weights=weight[use].to(x))
     return y.reshape(b, -1, *rest)
 
-def resize_each(
-    x,     # B×C×H×W
-    hw,    # B×2 heights and widths on that canvas
-    to,    # B×2 new heights and widths
-    mode,  # B indices of `MODES`
-    size,  # height and width of the new canvas
-):         # B×C×height×width, 0 outside the images
+def resize_each(x,     # B×C×H×W
+                hw,    # B×2 heights and widths on that canvas
+                to,    # B×2 new heights and widths
+                mode,  # B indices of `MODES`
+                size,  # height and width of the new canvas
+):                     # B×C×height×width, 0 outside the images
     "Resize each image by its own factor and in its own mode."
     down,along = (_resize_taps(n, t, mode, s) for n,t,s in zip(hw.T, to.T, size))
     y = _weighted_rows(x.transpose(1,2), *down)
@@ -116,10 +114,9 @@ def _one_round(dice, table, sigma, keep, p, factors):
     return dict(kernel=kernel, factor=factor, mode=mode, poisson=poisson, level=level, grey=dice.chance(.4),
                 quality=dice.uniform(*QUALITY))
 
-def plan(
-    draws,  # the images' random streams
-    table,  # a row of `TABLE9`
-):          # two rounds and an end, dicts of tensors
+def plan(draws,  # the images' random streams
+         table,  # a row of `TABLE9`
+):               # two rounds and an end, dicts of tensors
     "Draw everything that will be done to each image of a batch."
     dice = _Dice(draws)
     first  = _one_round(dice, table, (.2,3.), 0, (.2,.7,.1), (.15,1.5))
@@ -129,12 +126,11 @@ def plan(
     return first,second,dict(kernel=sinc, mode=dice.choice(range(3)), jpeg_first=dice.chance(.5))
 
 # %% ../nbs/12_second_order.ipynb #a2396dbc
-def noise_each(
-    x,       # B×3×H×W, a canvas
-    hw,      # B×2 heights and widths on it
-    draws,   # the images' random streams
-    choice,  # dict with `poisson`, `grey` and `level`, one for each image
-):           # `x`, changed in place, each image in [0,1]
+def noise_each(x,       # B×3×H×W, a canvas
+               hw,      # B×2 heights and widths on it
+               draws,   # the images' random streams
+               choice,  # dict with `poisson`, `grey` and `level`, one for each image
+):                      # `x`, changed in place, each image in [0,1]
     "Add Gaussian or Poisson noise, in colour or in grey, to each image."
     gens = draws.on(x.device)
     def one(i):
@@ -154,13 +150,12 @@ def _packed(x, quality, hw, which):
     x[i] = jpeg(x[i], quality[which], hw[which])
     return x
 
-def two_rounds(
-    x,      # B×3×H×W in [0,1]
-    draws,  # the images' random streams
-    plan,   # as from `plan`
-    size,   # height and width of the result
-    most,   # no factor of the first round is larger
-):          # B×3×height×width
+def two_rounds(x,      # B×3×H×W in [0,1]
+               draws,  # the images' random streams
+               plan,   # as from `plan`
+               size,   # height and width of the result
+               most,   # no factor of the first round is larger
+):                     # B×3×height×width
     "Degrade a batch twice, as Real-ESRGAN does."
     def scaled(size, factor): return (torch.tensor([size])*factor[:,None]).long().clamp(min=1)
     (first,second,end),full = plan,x.shape[-2:]
@@ -174,12 +169,11 @@ def two_rounds(
     return _packed(filter2d(x, end['kernel']), second['quality'], whole(x), ~end['jpeg_first'])
 
 # %% ../nbs/12_second_order.ipynb #97d257e9
-def second_order(
-    x,      # B×3×H×W in [0,1]
-    draws,  # the images' random streams
-    table,  # a row of `TABLE9`
-    scale,  # the result is H/scale by W/scale
-):          # B×3×(H/scale)×(W/scale) in [0,1]
+def second_order(x,      # B×3×H×W in [0,1]
+                 draws,  # the images' random streams
+                 table,  # a row of `TABLE9`
+                 scale,  # the result is H/scale by W/scale
+):                       # B×3×(H/scale)×(W/scale) in [0,1]
     "Degrade a batch twice, as Real-ESRGAN does, canvas by canvas."
     rounds,size = plan(draws, table),[max(1, s//scale) for s in x.shape[-2:]]
     canvas,y = (4*rounds[0]['factor']).ceil(),x.new_empty(len(x), 3, *size)
@@ -192,18 +186,16 @@ def second_order(
     each(one, len(parts), x.device)
     return y.clamp(0,1)
 
-def weak(
-    x,        # B×3×H×W in [0,1]
-    draws,    # the images' random streams
-    scale=1,  # 4 for the paper's super-resolution
-):            # B×3×(H/scale)×(W/scale) in [0,1]
+def weak(x,        # B×3×H×W in [0,1]
+         draws,    # the images' random streams
+         scale=1,  # 4 for the paper's super-resolution
+):                 # B×3×(H/scale)×(W/scale) in [0,1]
     "Degrade in distribution, as in Table 9."
     return second_order(x, draws, TABLE9['weak'], scale)
 
-def strong(
-    x,        # B×3×H×W in [0,1]
-    draws,    # the images' random streams
-    scale=1,  # 4 for the paper's super-resolution
-):            # B×3×(H/scale)×(W/scale) in [0,1]
+def strong(x,        # B×3×H×W in [0,1]
+           draws,    # the images' random streams
+           scale=1,  # 4 for the paper's super-resolution
+):                   # B×3×(H/scale)×(W/scale) in [0,1]
     "Degrade out of distribution, as in Table 9."
     return second_order(x, draws, TABLE9['strong'], scale)

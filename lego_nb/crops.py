@@ -18,12 +18,11 @@ from .images import read_image, write_image
 from .layouts import find_layout, read_layout
 
 # %% ../nbs/18_crops.ipynb #717164e4
-def crop_places(
-    h,  # height of the image, pixels
-    w,  # its width
-    crop,  # side, pixels
-    n=None,  # how many; None: a grid without overlap
-) -> list:  # of (top, left)
+def crop_places(h,       # height of the image, pixels
+                w,       # its width
+                crop,    # side, pixels
+                n=None,  # how many; None: a grid without overlap
+) -> list:               # of (top, left)
     "Spread squares evenly, overlapping where there are more than fit side by side."
     down, across = h - crop, w - crop  # the room to move
     if n is None: return [*itertools.product(range(0, down + 1, crop), range(0, across + 1, crop))]
@@ -37,13 +36,12 @@ def crop_places(
     return [every[i*len(every)//n] for i in range(n)]
 
 # %% ../nbs/18_crops.ipynb #ae7a1122
-def plan_crops(
-    files,  # id -> Path
-    crop,  # side, pixels
-    count=None,  # crops in all; None: as many as fit side by side
-    centre=False,  # one crop of each, in the middle
-    say=print,  # gets one line when images are too small
-) -> dict:  # id -> list of (top, left)
+def plan_crops(files,         # id -> Path
+               crop,          # side, pixels
+               count=None,    # crops in all; None: as many as fit side by side
+               centre=False,  # one crop of each, in the middle
+               say=print,     # gets one line when images are too small
+) -> dict:                    # id -> list of (top, left)
     "Decide where crops will be cut. `UserError` when no image is large enough."
     known = dict(image_sizes([*files.values()]))
     sizes = {id: known[f][::-1] for id, f in files.items() if f in known}
@@ -68,19 +66,18 @@ def _cut(files, plan, crop, done):
             continue
         for name, (i, j) in todo.items(): yield name, x[:, i:i+crop, j:j+crop]
 
-def prepare(
-    files,  # clean images: a folder, id -> Path, or what `read_layout` returns
-    out,  # folder; gets lq/ and gt/
-    degradation,  # a name that `degrade` knows
-    crop,  # side of a crop of the truth, pixels
-    count=None,  # crops in all, spread evenly; None: as many as fit side by side
-    scale=1,  # lq is this many times smaller
-    seed=0,  # of the degradation
-    centre=False,  # one crop of each image, in the middle
-    device='cpu',  # where batches are degraded
-    batch_size=8,  # crops that are degraded at once
-    truth=True,  # write gt/ too; not for images that are to be learned from without it
-) -> Path:  # out
+def prepare(files,         # clean images: a folder, id -> Path, or what `read_layout` returns
+            out,           # folder; gets lq/ and gt/
+            degradation,   # a name that `degrade` knows
+            crop,          # side of a crop of the truth, pixels
+            count=None,    # crops in all, spread evenly; None: as many as fit side by side
+            scale=1,       # lq is this many times smaller
+            seed=0,        # of the degradation
+            centre=False,  # one crop of each image, in the middle
+            device='cpu',  # where batches are degraded
+            batch_size=8,  # crops that are degraded at once
+            truth=True,    # write gt/ too; not for images that are to be learned from without it
+) -> Path:                 # out
     "Write PNG crops of clean images, or what is missing. `UserError`: `out` holds another set."
     if not isinstance(files, dict): files = image_files(files)
     files, out = {id: f[1] if isinstance(f, tuple) else f for id, f in files.items()}, Path(out)
@@ -100,11 +97,10 @@ def prepare(
     return out
 
 # %% ../nbs/18_crops.ipynb #a3e889ca
-def centre_crops(
-    files,  # id -> Path, or what `read_layout` returns: its degraded side
-    out,  # folder; gets lq/
-    size=256,  # pixels
-) -> Path:  # out
+def centre_crops(files,     # id -> Path, or what `read_layout` returns: its degraded side
+                 out,       # folder; gets lq/
+                 size=256,  # pixels
+) -> Path:                  # out
     "Write the middle of every image, or what is missing. `UserError`: `out` holds another set."
     out, files = Path(out), {id: f[0] if isinstance(f, tuple) else f for id, f in files.items()}
     same_settings(dict(centre=size, images=_digest(files)), out/'prepared.json')
@@ -134,14 +130,13 @@ TABLE8 = {
         test=_part('dped', 'test', 113, centre=256), test_id=_weak('div2k', 'test', 3000, crop=512))}
 
 # %% ../nbs/18_crops.ipynb #70060834
-def read_part(
-    preset,  # a key of `TABLE8`
-    part,  # id, ood, test or test_id
-    root,  # folder of the unpacked archives
-    out=None,  # where crops are written, for a part that needs them
-    say=print,  # gets one line when the number of images is not the stated one
-    **kw,  # device and batch_size of `prepare`
-) -> dict:  # id -> (lq Path, gt Path or None)
+def read_part(preset,     # a key of `TABLE8`
+              part,       # id, ood, test or test_id
+              root,       # folder of the unpacked archives
+              out=None,   # where crops are written, for a part that needs them
+              say=print,  # gets one line when the number of images is not the stated one
+              **kw,       # device and batch_size of `prepare`
+) -> dict:                # id -> (lq Path, gt Path or None)
     "Find the images of one part of an experiment, cut where it is made of crops. `UserError` as of `read_layout`, `prepare`."
     roles = dict(id='id-pairs', ood='ood', test='test', test_id='test')
     for what, given, known in (('preset', preset, TABLE8), ('part', part, roles)):
@@ -156,13 +151,12 @@ def read_part(
     return read_layout('plain', out, role=role)
 
 # %% ../nbs/18_crops.ipynb #2eb03435
-def training_pairs(
-    folder,  # pairs (lq/ and gt/, or a data set as it was unpacked), or clean images
-    degradation=None,  # what makes pairs of clean images
-    scale=1,  # of the restorer
-    crop=None,  # side of random crops of the degraded image, pixels
-    fix='name a degradation',  # what a user of clean images is told to do
-) -> Pairs:  # or `Degraded`, of clean images
+def training_pairs(folder,                    # pairs (lq/ and gt/, or a data set as it was unpacked), or clean images
+                   degradation=None,          # what makes pairs of clean images
+                   scale=1,                   # of the restorer
+                   crop=None,                 # side of random crops of the degraded image, pixels
+                   fix='name a degradation',  # what a user of clean images is told to do
+) -> Pairs:                                   # or `Degraded`, of clean images
     "Take what a folder has to train on. `UserError`: no folder, no truth, pairs that do not fit, too small, clean images alone."
     kind = find_layout(folder) if Path(folder).is_dir() else None
     files = read_layout(kind, folder) if kind else {id: (None, f) for id, f in image_files(folder).items()}

@@ -21,35 +21,28 @@ from .pictures import picture_size
 # %% ../nbs/15_datasets.ipynb #45d6853d
 CROPS = 'crops.json', 'prepared.json', 'demo.json'
 
-def photograph_of(
-    id,  # of a crop that this package cut, or of a whole image
-) -> str:
+def photograph_of(id) -> str:  # of a crop that this package cut, or of a whole image
     "Return the photograph that an image id belongs to: `coffee-000-064` is cut from `coffee`."
     name, *places = re.fullmatch(r'(.*?)(?:-(\d{3,}))?(?:-(\d{3,}))?', id, re.S).groups()
     is_place = lambda o: o and o == f'{int(o):03d}' and int(o) < 2**16
     return name if all(map(is_place, places)) else id
 
-def mark_crops(
-    folder,  # of images named NAME-TOP-LEFT, or above such folders
-) -> Path:  # the note
+def mark_crops(folder,  # of images named NAME-TOP-LEFT, or above such folders
+) -> Path:              # the note
     "Note that the images in a folder are crops, for statistics over photographs."
     path = Path(folder)/CROPS[0]
     if not path.exists(): write_json(dict(crops='NAME-TOP-LEFT'), path)
     return path
 
-def counted_as(
-    id,  # of an image
-    *files,  # its files, tensors or None
-) -> str:
+def counted_as(id,              # of an image
+               *files) -> str:  # its files, tensors or None
     "Return the photograph that an image counts as in statistics: its own id, unless its folder is noted to hold crops."
     places = [p for f in files if isinstance(f, (str, Path)) for p in [*Path(f).absolute().parents][:4 + id.count('/')]]
     return photograph_of(id) if any((p/name).is_file() for p in dict.fromkeys(places) for name in CROPS) else id
 
 # %% ../nbs/15_datasets.ipynb #a86357ee
-def same_settings(
-    settings,  # dict of what JSON holds
-    path,  # the file that notes them
-):
+def same_settings(settings,  # dict of what JSON holds
+                  path):     # the file that notes them
     "Note `settings` at `path`. `UserError` names what differs from those already there."
     old = json.loads(path.read_text()) if path.exists() else settings
     differ = '; '.join(f'{k} {old.get(k)} there, {v} now' for k, v in settings.items() if old.get(k) != v)
@@ -64,16 +57,13 @@ def _sides(folder):
     there = {p.name.lower(): p for p in Path(folder).glob('*') if p.is_dir()}
     return [next((there[n] for n in names if n in there), None) for names in (LQ_NAMES, GT_NAMES)]
 
-def has_pairs(
-    folder,  # of anything
-) -> bool:
+def has_pairs(folder) -> bool:  # of anything
     "Tell whether a folder holds both sides of pairs, under any of the accepted names."
     return all(_sides(folder))
 
-def first_names(
-    folder,  # that may be missing
-    n=3,  # how many
-) -> str:  # relative names; 'no files' of an empty or missing folder
+def first_names(folder,  # that may be missing
+                n=3,     # how many
+) -> str:                # relative names; 'no files' of an empty or missing folder
     "List the first images in a folder and below; without any, the first files, or else the first subfolders."
     folder = Path(folder)
     files = [o for o in walk_files(folder) if o.is_file()] if folder.is_dir() else []
@@ -87,10 +77,9 @@ def _files(folder, role):
     try: return image_files(folder)
     except UserError as e: raise UserError(f'{role}: {e}') from None
 
-def paired_files(
-    folder,  # holds lq/ and gt/, or two of the other names
-    role='id-pairs',  # what the folder is for, named in errors
-) -> dict:  # id -> (lq Path, gt Path)
+def paired_files(folder,           # holds lq/ and gt/, or two of the other names
+                 role='id-pairs',  # what the folder is for, named in errors
+) -> dict:                         # id -> (lq Path, gt Path)
     "Find pairs by id. `UserError` shows the expected tree and the first names without a partner."
     lq, gt = _sides(folder)
     tree = f'{role}: expected {folder}/lq/NAME.png with {folder}/gt/NAME.png'
@@ -102,10 +91,9 @@ def paired_files(
     if alone: raise UserError(f'{tree}; {len(alone)} without a partner: {", ".join(alone[:3])}.')
     return {id: (x[id], y[id]) for id in x}
 
-def unpaired_files(
-    folder,  # of images, or with lq/ inside
-    role='ood',  # what the folder is for, named in errors
-) -> dict:  # id -> Path
+def unpaired_files(folder,      # of images, or with lq/ inside
+                   role='ood',  # what the folder is for, named in errors
+) -> dict:                      # id -> Path
     "Find images without truth by id. `UserError` names the role when there are none."
     lq, gt = _sides(folder)
     if gt and not lq: raise UserError(f'{role}: {folder} has {gt.name}/ but no lq/: name a subfolder.')
@@ -123,17 +111,14 @@ def _look(f, paths, needed=True):
     for e in broken: leave_out(e)
     return found
 
-def image_sizes(
-    files,  # Paths
-) -> list:  # of (Path, (width, height))
+def image_sizes(files,  # Paths
+) -> list:              # of (Path, (width, height))
     "Read upright sizes from headers; what cannot be read is named and left out. `Unreadable`: nothing can."
     return [(f, o[:2]) for f, o in zip(files, _look(picture_size, files)) if not isinstance(o, Unreadable)]
 
-def check_crop(
-    files,  # Paths of images
-    crop,  # side of the training's crops, pixels of the degraded image; None: nothing to check
-    scale=1,  # of clean images that will be degraded to a `scale`-th of their size
-):
+def check_crop(files,     # Paths of images
+               crop,      # side of the training's crops, pixels of the degraded image; None: nothing to check
+               scale=1):  # of clean images that will be degraded to a `scale`-th of their size
     "Read all headers. `UserError` names the first three images that are too small, and the crop that fits all."
     if not crop: return
     small = [(f'{f} has {w}×{h}', min(w, h)//scale) for f, (w, h) in image_sizes(files) if min(w, h) < crop*scale]
@@ -143,12 +128,11 @@ def check_crop(
     raise UserError(f'{len(small)} of {len(files)} images are smaller than {need}: {"; ".join(o for o, _ in small[:3])}: {cure}.')
 
 # %% ../nbs/15_datasets.ipynb #bbf0327c
-def check_pairs(
-    pairs,  # id -> (lq Path, gt Path), as `paired_files` gives it, or `Pairs` or `Degraded` of files
-    scale=1,  # of the restorer: gt must be this many times larger than lq
-    crop=None,  # side of the training's crops, pixels of lq
-    colour=True,  # a grey side beside one of colours is a fault
-) -> int:  # pairs looked at: those with a file on both sides
+def check_pairs(pairs,        # id -> (lq Path, gt Path), as `paired_files` gives it, or `Pairs` or `Degraded` of files
+                scale=1,      # of the restorer: gt must be this many times larger than lq
+                crop=None,    # side of the training's crops, pixels of lq
+                colour=True,  # a grey side beside one of colours is a fault
+) -> int:                     # pairs looked at: those with a file on both sides
     "Read all headers. `UserError` names the first three pairs of other sizes, scale or colour, or with no room for `crop`."
     def misfit(row):
         id, lq, gt = row
@@ -171,10 +155,9 @@ def _pixels(path):
     x = (read_image(path)*255).round().byte().numpy()
     return hashlib.blake2b(x.tobytes() + str(x.shape).encode(), digest_size=16).digest()
 
-def check_disjoint(
-    decode=False,  # compare pixels, not bytes: slower, finds copies that were saved anew without loss
-    **splits,  # name=list of files (or a dict of id -> file): the splits to compare
-) -> int:  # files compared
+def check_disjoint(decode=False,  # compare pixels, not bytes: slower, finds copies that were saved anew without loss
+                   **splits,      # name=list of files (or a dict of id -> file): the splits to compare
+) -> int:                         # files compared
     "Compare splits. `UserError` names the first images that stand in two; copies within a split pass."
     files = [(split, path) for split, paths in splits.items() for path in (paths.values() if isinstance(paths, dict) else paths)]
     if decode: keys = lambda path: picture_size(path)[:2], _pixels
@@ -191,21 +174,18 @@ def check_disjoint(
 # %% ../nbs/15_datasets.ipynb #67170802
 class Pairs(torch.utils.data.Dataset):
     "Pairs of images. An item is dict(id, lq, gt); indexing draws the same crop every time."
-    def __init__(self,
-        items,  # list of (id, lq, gt), each a Path or a 3×H×W tensor; or what `paired_files` returns
-        crop=None,  # side of a random square, pixels of lq; None: whole images
-        augment=False,  # random flips, and transposition where the image is square
-        seed=0,  # of the crops that indexing draws
-        cache_mb=512,  # room for decoded images
-    ):
+    def __init__(self, items,    # list of (id, lq, gt), each a Path or a 3×H×W tensor; or what `paired_files` returns
+                 crop=None,      # side of a random square, pixels of lq; None: whole images
+                 augment=False,  # random flips, and transposition where the image is square
+                 seed=0,         # of the crops that indexing draws
+                 cache_mb=512):  # room for decoded images
         if isinstance(items, dict): items = [(id, *pair) for id, pair in items.items()]
         self.items, self.cache, self.room, self.broken = list(items), {}, cache_mb*2**20, set()
         store_attr('crop,augment,seed')
     def __len__(self): return len(self.items)
 
-    def load(self,
-        source,  # a Path, or a tensor that is returned as it is
-    ) -> torch.Tensor:  # 3×H×W in [0,1]
+    def load(self, source,  # a Path, or a tensor that is returned as it is
+    ) -> torch.Tensor:      # 3×H×W in [0,1]
         "Take an image out of the cache, or from its file."
         if isinstance(source, torch.Tensor): return source
         x = self.cache.get(source)
@@ -218,9 +198,8 @@ class Pairs(torch.utils.data.Dataset):
 
 # %% ../nbs/15_datasets.ipynb #b541a308
 @patch
-def whole(self:Pairs,
-    i,  # which item
-) -> tuple:  # id, images
+def whole(self:Pairs, i,  # which item
+) -> tuple:               # id, images
     "Load an item, or the next one that can be read; what cannot is named once. `Unreadable`: none can."
     for k in range(i, i + len(self)):
         k %= len(self)
@@ -247,10 +226,9 @@ def _draw(images, crop, augment, generator):
 
 # %% ../nbs/15_datasets.ipynb #a95b7bee
 @patch
-def sample(self:Pairs,
-    i,  # which pair
-    generator,  # torch.Generator on the CPU, which decides crop and flips
-) -> dict:  # id, lq 3×h×w, gt 3×(h·scale)×(w·scale)
+def sample(self:Pairs, i,  # which pair
+           generator,      # torch.Generator on the CPU, which decides crop and flips
+) -> dict:                 # id, lq 3×h×w, gt 3×(h·scale)×(w·scale)
     "Draw one pair, cropped and flipped. `UserError` names a pair whose sizes do not fit."
     id, y, x = self.whole(i)
     (h, w), (H, W) = y.shape[-2:], x.shape[-2:]
@@ -265,12 +243,11 @@ def __getitem__(self:Pairs, i):
     return self.sample(i, torch.Generator().manual_seed(image_seed(self.items[i][0], self.seed)))
 
 # %% ../nbs/15_datasets.ipynb #8889bffa
-def lower(
-    x,  # B×3×H×W in [0,1]
-    name,  # of a degradation
-    ids,  # one for each image
-    seed=0,  # of the degradation
-    scale=1,  # the result is this many times smaller
+def lower(x,        # B×3×H×W in [0,1]
+          name,     # of a degradation
+          ids,      # one for each image
+          seed=0,   # of the degradation
+          scale=1,  # the result is this many times smaller
 ) -> torch.Tensor:  # B×3×(H/scale)×(W/scale), on 8-bit levels
     "Degrade a batch to what a file will hold. `UserError`: no such degradation, or not at that scale."
     try: return quantize(degrade(x, name, ids, seed, **({} if scale == 1 else dict(scale=scale))))
@@ -280,15 +257,13 @@ def lower(
 
 class Degraded(Pairs):
     "Clean images with the interface of `Pairs`; `complete` degrades a whole batch of samples."
-    def __init__(self,
-        files,  # id -> Path (or tensor) of clean images, or id -> (None, Path)
-        degradation='weak',  # a name that `degrade` knows
-        scale=1,  # lq is this many times smaller than gt
-        crop=None,  # side of a random square, pixels of lq; None: whole images
-        augment=False,  # random flips, and transposition where the image is square
-        seed=0,  # of the degradations, and of the crops that indexing draws
-        cache_mb=512,  # room for decoded images
-    ):
+    def __init__(self, files,         # id -> Path (or tensor) of clean images, or id -> (None, Path)
+                 degradation='weak',  # a name that `degrade` knows
+                 scale=1,             # lq is this many times smaller than gt
+                 crop=None,           # side of a random square, pixels of lq; None: whole images
+                 augment=False,       # random flips, and transposition where the image is square
+                 seed=0,              # of the degradations, and of the crops that indexing draws
+                 cache_mb=512):       # room for decoded images
         items = [(id, f[-1] if isinstance(f, tuple) else f) for id, f in files.items()]
         super().__init__(items, crop, augment, seed, cache_mb)
         store_attr('degradation,scale')
@@ -296,10 +271,9 @@ class Degraded(Pairs):
 
 # %% ../nbs/15_datasets.ipynb #4d9a067d
 @patch
-def sample(self:Degraded,
-    i,  # which image
-    generator,  # torch.Generator on the CPU: decides crop, flips and the seed of the degradation
-) -> dict:  # id, gt 3×(h·scale)×(w·scale), seed
+def sample(self:Degraded, i,  # which image
+           generator,         # torch.Generator on the CPU: decides crop, flips and the seed of the degradation
+) -> dict:                    # id, gt 3×(h·scale)×(w·scale), seed
     "Draw one clean image, cropped and flipped, with a seed. `UserError` names an image that is too small."
     (id, x), s = self.whole(i), self.scale
     (h, w), size = x.shape[-2:], (self.crop or 1)*s
@@ -309,10 +283,9 @@ def sample(self:Degraded,
     return dict(id=id, gt=x, seed=int(torch.randint(2**62, (), generator=generator)))
 
 @patch
-def complete(self:Degraded,
-    samples,  # list of what `sample` returns, of one size
-    device='cpu',  # where the degradation is computed and the batch stays
-) -> tuple:  # lq B×3×h×w, gt B×3×H×W
+def complete(self:Degraded, samples,  # list of what `sample` returns, of one size
+             device='cpu',            # where the degradation is computed and the batch stays
+) -> tuple:                           # lq B×3×h×w, gt B×3×H×W
     "Degrade a batch, each image by its own seed. `UserError`: images of different sizes."
     if len({o['gt'].shape for o in samples}) > 1: raise UserError('Images of different sizes make no batch: give a crop.')
     gt = torch.stack([o['gt'] for o in samples]).to(device)
@@ -326,10 +299,9 @@ def __getitem__(self:Degraded, i):
     return dict(id=o['id'], lq=lq, gt=gt)
 
 # %% ../nbs/15_datasets.ipynb #627be25c
-def centre_crop(
-    image,  # C×H×W
-    size,  # longest side that may remain, pixels
-) -> torch.Tensor:  # C×h×w
+def centre_crop(image,  # C×H×W
+                size,   # longest side that may remain, pixels
+) -> torch.Tensor:      # C×h×w
     "Cut the middle out of an image, at most `size` high and wide."
     h, w = image.shape[-2:]
     top, left = max(0, h - size)//2, max(0, w - size)//2

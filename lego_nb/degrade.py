@@ -13,62 +13,55 @@ from .second_order import strong, weak
 from .weather import haze, low_light, rain
 
 # %% ../nbs/14_degrade.ipynb #951bbed4
-def pocket_weak(
-    x,      # B×3×H×W in [0,1]
-    draws,  # the images' random streams
-):          # B×3×H×W in [0,1]
+def pocket_weak(x,      # B×3×H×W in [0,1]
+                draws,  # the images' random streams
+):                      # B×3×H×W in [0,1]
     "Degrade as in the pocket restorer's training: blur up to 0.8 px, white noise 1 to 20."
     x = blur(x, draws.uniform(0, .8))
     return add_noise(x, draws.normal_like(x), draws.uniform(1, 20)).clamp(0,1)
 
-def pocket_strong(
-    x,      # B×3×H×W in [0,1]
-    draws,  # the images' random streams
-):          # B×3×H×W in [0,1]
+def pocket_strong(x,      # B×3×H×W in [0,1]
+                  draws,  # the images' random streams
+):                        # B×3×H×W in [0,1]
     "Degrade as the pocket edition's new domain: blur up to 0.8 px, coloured noise (0.7 px) 20 to 40."
     x = blur(x, draws.uniform(0, .8))
     return add_noise(x, coloured(draws.normal_like(x), .7), draws.uniform(20, 40)).clamp(0,1)
 
 # %% ../nbs/14_degrade.ipynb #1f49676f
-def white(
-    x,         # B×3×H×W in [0,1]
-    draws,     # the images' random streams
-    sigma=25,  # standard deviation in grey levels
-):             # B×3×H×W in [0,1]
+def white(x,         # B×3×H×W in [0,1]
+          draws,     # the images' random streams
+          sigma=25,  # standard deviation in grey levels
+):                   # B×3×H×W in [0,1]
     "Add white Gaussian noise."
     return add_noise(x, draws.normal_like(x), sigma).clamp(0,1)
 
-def some_noise(
-    x,                   # B×3×H×W in [0,1]
-    draws,               # the images' random streams
-    sigmas=(15,25,50),   # standard deviations in grey levels, one of which an image gets
-):                       # B×3×H×W in [0,1]
+def some_noise(x,                  # B×3×H×W in [0,1]
+               draws,              # the images' random streams
+               sigmas=(15,25,50),  # standard deviations in grey levels, one of which an image gets
+):                                 # B×3×H×W in [0,1]
     "Add white Gaussian noise of one of several strengths."
     return white(x, draws, torch.tensor(draws.choice(sigmas)))
 
-def motion(
-    x,               # B×3×H×W in [0,1]
-    draws,           # the images' random streams
-    length=(5, 15),  # range of the line's length in pixels
-):                   # B×3×H×W in [0,1]
+def motion(x,               # B×3×H×W in [0,1]
+           draws,           # the images' random streams
+           length=(5, 15),  # range of the line's length in pixels
+):                          # B×3×H×W in [0,1]
     "Blur by a motion in a random direction."
     k = motion_kernels(draws.uniform(*length), draws.uniform(0, math.pi), 2*(math.ceil(length[1])//2) + 3)
     return filter2d(x, k).clamp(0,1)
 
 # %% ../nbs/14_degrade.ipynb #1f8a0be8
-def soft(
-    x,              # B×3×H×W in [0,1]
-    draws,          # the images' random streams
-    sigma=(.5, 3),  # range of the standard deviation in pixels
-):                  # B×3×H×W in [0,1]
+def soft(x,              # B×3×H×W in [0,1]
+         draws,          # the images' random streams
+         sigma=(.5, 3),  # range of the standard deviation in pixels
+):                       # B×3×H×W in [0,1]
     "Blur by a Gaussian."
     return blur(x, draws.uniform(*sigma), 2*math.ceil(3*sigma[1]) + 1).clamp(0,1)
 
-def blocky(
-    x,                 # B×3×H×W in [0,1]
-    draws,             # the images' random streams
-    quality=(10, 40),  # range of JPEG qualities
-):                     # B×3×H×W in [0,1]
+def blocky(x,                 # B×3×H×W in [0,1]
+           draws,             # the images' random streams
+           quality=(10, 40),  # range of JPEG qualities
+):                            # B×3×H×W in [0,1]
     "Compress as JPEG."
     return jpeg(x, draws.uniform(*quality))
 
@@ -76,13 +69,12 @@ def blocky(
 DEGRADATIONS = {'pocket-weak': pocket_weak, 'pocket-strong': pocket_strong, 'weak': weak, 'strong': strong, 'rain': rain, 'haze': haze,
                 'low-light': low_light, 'white': white, 'motion': motion, 'noise': some_noise, 'blur': soft, 'jpeg': blocky}
 
-def degrade(
-    x,        # B×3×H×W in [0,1]
-    name,     # a key of `DEGRADATIONS`
-    ids,      # the images' ids, which fix what is drawn for them
-    seed=0,   # another seed, another draw for every id
-    **kwargs, # settings of that degradation, such as `scale=4` for 'strong'
-):            # B×3×h×w in [0,1]
+def degrade(x,         # B×3×H×W in [0,1]
+            name,      # a key of `DEGRADATIONS`
+            ids,       # the images' ids, which fix what is drawn for them
+            seed=0,    # another seed, another draw for every id
+            **kwargs,  # settings of that degradation, such as `scale=4` for 'strong'
+):                     # B×3×h×w in [0,1]
     "Degrade a batch by name. `UserError`: an unknown name, or ids that do not fit the batch."
     if name not in DEGRADATIONS:
         near = difflib.get_close_matches(name, DEGRADATIONS, 1)

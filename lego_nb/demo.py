@@ -23,9 +23,8 @@ PHOTOGRAPHS = dict(
     china='sklearn/datasets/images/china.jpg', flower='sklearn/datasets/images/flower.jpg',
     camera='skimage/data/camera.png', brick='skimage/data/brick.png', grass='skimage/data/grass.png', gravel='skimage/data/gravel.png')
 
-def photographs(
-    names=None,  # some of `PHOTOGRAPHS`; None: all of them
-) -> dict:  # name -> 3×H×W in [0,1]
+def photographs(names=None,  # some of `PHOTOGRAPHS`; None: all of them
+) -> dict:                   # name -> 3×H×W in [0,1]
     "Read photographs of installed packages. `UserError`: an unknown name, or no such package."
     found = {}
     for name in PHOTOGRAPHS if names is None else names:
@@ -42,11 +41,10 @@ DEMO_SPLIT = dict(id=['motorcycle', 'rocket', 'camera', 'brick', 'grass', 'grave
                   test=['astronaut', 'chelsea', 'coffee', 'grace_hopper'])
 DEMO_MOST = dict(id=288, ood=96)
 
-def demo_images(
-    split,  # a key of `DEMO_SPLIT`
-    crop=64,  # side of a training crop, pixels; test photographs are centre-cropped to 256
-    most=None,  # training crops, at most; None: as many as `DEMO_MOST` says
-) -> dict:  # id -> 3×h×w in [0,1]
+def demo_images(split,      # a key of `DEMO_SPLIT`
+                crop=64,    # side of a training crop, pixels; test photographs are centre-cropped to 256
+                most=None,  # training crops, at most; None: as many as `DEMO_MOST` says
+) -> dict:                  # id -> 3×h×w in [0,1]
     "Cut the clean images of a split, the same on every call."
     photos = photographs(DEMO_SPLIT[split])
     if split == 'test': return {name: centre_crop(x, 256) for name, x in photos.items()}
@@ -58,12 +56,11 @@ def demo_images(
 DEMO_FOLDERS = [('id', 'id/lq', 'id/gt', 'pocket-weak'), ('ood', 'ood', 'ood_truth', 'pocket-strong'),
                 ('test', 'test/lq', 'test/gt', 'pocket-strong'), ('test', 'test_id/lq', 'test_id/gt', 'pocket-weak')]
 
-def write_demo(
-    out,  # folder; gets id/{lq,gt}, ood, ood_truth, test/{lq,gt}, test_id/{lq,gt}
-    crop=64,  # side of the training crops, pixels
-    seed=0,  # of the degradations
-    most=None,  # training crops in each of id and ood, at most; None: as many as `DEMO_MOST` says
-) -> dict:  # id_pairs, ood, ood_truth, test, test_id: Path
+def write_demo(out,        # folder; gets id/{lq,gt}, ood, ood_truth, test/{lq,gt}, test_id/{lq,gt}
+               crop=64,    # side of the training crops, pixels
+               seed=0,     # of the degradations
+               most=None,  # training crops in each of id and ood, at most; None: as many as `DEMO_MOST` says
+) -> dict:                 # id_pairs, ood, ood_truth, test, test_id: Path
     "Write the demonstration set, or what is missing of it. `UserError`: `out` holds another one."
     out = Path(out)
     same_settings(dict(crop=crop, seed=seed, most=most), out/'demo.json')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Split', 'LAYOUTS', 'TRUTH_NAMES', 'expected_tree', 'read_layout', 'find_layout', 'speaks_of_truth', 'check_loose',
-           'read_prompts']
+           'read_prompts', 'named_folders']
 
 # %% ../nbs/17_layouts.ipynb #ec552104
 import itertools, json, os, re, unicodedata
@@ -47,12 +47,11 @@ LAYOUTS |= dict(
                   for s, o in (('train', 'training_data'), ('test', 'test_data/patches'))})
 
 # %% ../nbs/17_layouts.ipynb #ec9052b1
-def expected_tree(
-    name,  # a key of `LAYOUTS`
-    split='train',  # a key of that layout
-    root='.',  # folder of the unpacked archives
-    truth=True,  # name the side of truth too, where there is another
-) -> str:  # one line
+def expected_tree(name,           # a key of `LAYOUTS`
+                  split='train',  # a key of that layout
+                  root='.',       # folder of the unpacked archives
+                  truth=True,     # name the side of truth too, where there is another
+) -> str:                         # one line
     "Describe where a split is looked for. `UserError` lists the layouts, or the splits of one."
     if name not in LAYOUTS: raise UserError(f'No layout {name!r}: there are {", ".join(LAYOUTS)}, plain.')
     if split not in LAYOUTS[name]: raise UserError(f'{name} has no split {split!r}: there are {", ".join(LAYOUTS[name])}.')
@@ -129,14 +128,13 @@ def _listed(bases, o, truth=True):
     return {id: (base/lq, base/gt if truth else None) for id, lq, gt in sorted(filter(None, rows))}, amiss
 
 # %% ../nbs/17_layouts.ipynb #afad4e8e
-def read_layout(
-    name,  # a key of `LAYOUTS`, or 'plain': two folders of the same names, or one of images
-    root,  # folder of the unpacked archives
-    split='train',  # a key of that layout
-    role='id-pairs',  # id-pairs, test (both sides), ood (degraded side only); named in errors
-    first_n=None,  # only the first n, by id
-    say=print,  # gets one line when the number of images is not the stated one; None: silent
-) -> dict:  # id -> (lq Path or None, gt Path or None), sorted by id
+def read_layout(name,             # a key of `LAYOUTS`, or 'plain': two folders of the same names, or one of images
+                root,             # folder of the unpacked archives
+                split='train',    # a key of that layout
+                role='id-pairs',  # id-pairs, test (both sides), ood (degraded side only); named in errors
+                first_n=None,     # only the first n, by id
+                say=print,        # gets one line when the number of images is not the stated one; None: silent
+) -> dict:                        # id -> (lq Path or None, gt Path or None), sorted by id
     "Find the images of a set. `UserError` shows the expected tree and the first names that do not fit."
     if name == 'plain':
         pairs = role != 'ood' and has_pairs(root)
@@ -154,9 +152,8 @@ def read_layout(
     return dict(itertools.islice(files.items(), first_n))
 
 # %% ../nbs/17_layouts.ipynb #9afa3893
-def find_layout(
-    root,  # folder of the unpacked archives
-) -> str:  # a key of `LAYOUTS`, 'plain' for two folders of pairs, or None
+def find_layout(root,  # folder of the unpacked archives
+) -> str:              # a key of `LAYOUTS`, 'plain' for two folders of pairs, or None
     "Find the first layout of which there is a file. `UserError`: no such folder."
     bases = _bases(root)
     for name, splits in LAYOUTS.items():
@@ -166,20 +163,16 @@ def find_layout(
 # %% ../nbs/17_layouts.ipynb #dba3b663
 TRUTH_NAMES = {*GT_NAMES, *'truth groundtruth gts targets truths hq clear cleaned norain nosnow nohaze reference label labels'.split()}
 
-def speaks_of_truth(
-    name,  # of one folder
-    layout=None,  # a key of `LAYOUTS` that was expected
-) -> bool:
+def speaks_of_truth(name,                  # of one folder
+                    layout=None) -> bool:  # a key of `LAYOUTS` that was expected
     "Tell whether a part of a folder's name is a word for truth. In DPED that is also the camera."
     words = TRUTH_NAMES | ({'canon'} if str(layout).startswith('dped') else set())
     return not words.isdisjoint(re.split(r'[_\-. ]+', name.lower()))
 
-def check_loose(
-    folder,  # of unlabelled images in which `find_layout` found nothing
-    layout=None,  # a key of `LAYOUTS` that is expected; None: any images
-    split='train',  # a key of that layout
-    role='ood',  # what the folder is for, named in the error
-):
+def check_loose(folder,         # of unlabelled images in which `find_layout` found nothing
+                layout=None,    # a key of `LAYOUTS` that is expected; None: any images
+                split='train',  # a key of that layout
+                role='ood'):    # what the folder is for, named in the error
     "Refuse truth among unlabelled images. `UserError` names a subfolder that speaks of it."
     folder = Path(folder)
     root = next((o for o in sorted(folder.glob('*')) if o.is_dir() and o.name.lower() == 'lq'), folder)  # only that is read then
@@ -196,9 +189,8 @@ def check_loose(
                     'unlabelled images must not contain it; name the folder of the degraded images.')
 
 # %% ../nbs/17_layouts.ipynb #98416d17
-def read_prompts(
-    path,  # .json {id: prompt}, .jsonl with id and prompt, or .csv with the columns id and prompt
-) -> dict:  # id -> prompt
+def read_prompts(path,  # .json {id: prompt}, .jsonl with id and prompt, or .csv with the columns id and prompt
+) -> dict:              # id -> prompt
     "Read the prompts of images that have one of their own. `UserError`: no such file, or another layout."
     path = Path(path)
     try:
@@ -209,3 +201,14 @@ def read_prompts(
     except FileNotFoundError: raise UserError(f'{path}: no such file of prompts') from None
     except (ValueError, KeyError, AttributeError, TypeError): pass
     raise UserError(f'{path}: give prompts as .json {{"id": "prompt"}}, .jsonl with id and prompt, or .csv with the columns id and prompt')
+
+# %% ../nbs/17_layouts.ipynb #13934068
+def named_folders(text,              # NAME=DIR, by commas
+                  option='results',  # its name, for the message
+) -> dict:                           # name -> folder, as text
+    "Read names and folders. `UserError`: not of that form, or a name twice."
+    parts = [o.strip().partition('=') for o in (text or '').split(',')]
+    wrong = [o for o, eq, d in parts if not (o and eq and d)]
+    if wrong or len({o for o, *_ in parts}) < len(parts):
+        raise UserError(f'--{option} {text}: give NAME=DIR,NAME=DIR, each name once')
+    return {o: d for o, _, d in parts}

@@ -11,45 +11,41 @@ import torch.nn.functional as F
 from .degradations import filter2d, motion_kernels, per_image
 
 # %% ../nbs/13_weather.ipynb #5d00ee6c
-def streaks(
-    x,       # B×3×H×W, for its shape and device
-    draws,   # the images' random streams
-    density, # B shares of pixels where a drop starts
-    length,  # B pixels
-    angle,   # B degrees from the vertical, positive falls to the right
-    longest, # pixels; no length is larger
-):           # B×1×H×W in [0,1]
+def streaks(x,        # B×3×H×W, for its shape and device
+            draws,    # the images' random streams
+            density,  # B shares of pixels where a drop starts
+            length,   # B pixels
+            angle,    # B degrees from the vertical, positive falls to the right
+            longest,  # pixels; no length is larger
+):                    # B×1×H×W in [0,1]
     "Draw a layer of rain: scattered drops, drawn out into lines."
     drops = draws.normal_like(x[:,:1], local=True) > -torch.special.ndtri(per_image(density, x))
     k = motion_kernels(length, math.pi/2 - angle*math.pi/180, 2*math.ceil(longest/2) + 3)
     return (filter2d(drops.float(), k, 'circular')*per_image(length, x)).clamp(0,1)
 
-def rain(
-    x,                     # B×3×H×W in [0,1]
-    draws,                 # the images' random streams
-    density=(.001, .006),  # range of the share of pixels where a drop starts
-    length=(9, 31),        # range in pixels
-    angle=(-35, 35),       # range in degrees from the vertical
-    light=(.3, .8),        # range of the brightness of a streak
-):                         # B×3×H×W in [0,1]
+def rain(x,                     # B×3×H×W in [0,1]
+         draws,                 # the images' random streams
+         density=(.001, .006),  # range of the share of pixels where a drop starts
+         length=(9, 31),        # range in pixels
+         angle=(-35, 35),       # range in degrees from the vertical
+         light=(.3, .8),        # range of the brightness of a streak
+):                              # B×3×H×W in [0,1]
     "Lay rain streaks over an image by a screen blend."
     d,n,a,b = (draws.uniform(*o) for o in (density, length, angle, light))
     return 1 - (1-x)*(1 - streaks(x, draws, d, n, a, length[1])*per_image(b, x))
 
 # %% ../nbs/13_weather.ipynb #72753f10
-def scatter(
-    x,         # B×3×H×W in [0,1]
-    t,         # transmission in [0,1], as a factor of `x`
-    airlight,  # B brightnesses of the sky
-):             # B×3×H×W in [0,1]
+def scatter(x,         # B×3×H×W in [0,1]
+            t,         # transmission in [0,1], as a factor of `x`
+            airlight,  # B brightnesses of the sky
+):                     # B×3×H×W in [0,1]
     "Mix an image with the light of the sky by Koschmieder's law."
     return x*t + per_image(airlight, x)*(1-t)
 
-def random_depth(
-    x,        # B×C×H×W, for its shape and device
-    draws,    # the images' random streams
-    cells=4,  # of the random field along each side
-):            # B×1×H×W, from 0 (near) to 1
+def random_depth(x,        # B×C×H×W, for its shape and device
+                 draws,    # the images' random streams
+                 cells=4,  # of the random field along each side
+):                         # B×1×H×W, from 0 (near) to 1
     "Draw a distance for each pixel: a ramp upwards and a smooth random field."
     h,w = x.shape[-2:]
     ramp,share = torch.linspace(1, 0, h, device=x.device)[:,None],per_image(draws.uniform(.4, .9), x)
@@ -57,24 +53,22 @@ def random_depth(
     smooth = F.interpolate(rough, (h,w), mode='bicubic', align_corners=True).sigmoid()
     return share*ramp + (1-share)*smooth
 
-def haze(
-    x,               # B×3×H×W in [0,1]
-    draws,           # the images' random streams
-    beta=(.6, 1.8),  # range of the scattering over the largest distance
-    light=(.7, 1.),  # range of the airlight
-):                   # B×3×H×W in [0,1]
+def haze(x,               # B×3×H×W in [0,1]
+         draws,           # the images' random streams
+         beta=(.6, 1.8),  # range of the scattering over the largest distance
+         light=(.7, 1.),  # range of the airlight
+):                        # B×3×H×W in [0,1]
     "Lay haze over a made-up depth."
     depth,b = random_depth(x, draws),per_image(draws.uniform(*beta), x)
     return scatter(x, (-b*depth).exp(), draws.uniform(*light))
 
 # %% ../nbs/13_weather.ipynb #c58700a9
-def low_light(
-    x,                     # B×3×H×W in [0,1]
-    draws,                 # the images' random streams
-    stops=(2, 5),          # range of the exposure that is missing, in factors of two
-    photons=(300, 3000),   # range of the count of a white pixel at full exposure
-    gamma=2.2,             # between the pixel and linear light
-):                         # B×3×H×W in [0,1]
+def low_light(x,                    # B×3×H×W in [0,1]
+              draws,                # the images' random streams
+              stops=(2, 5),         # range of the exposure that is missing, in factors of two
+              photons=(300, 3000),  # range of the count of a white pixel at full exposure
+              gamma=2.2,            # between the pixel and linear light
+):                                  # B×3×H×W in [0,1]
     "Darken an image as a short exposure does."
     e,n = 2**-per_image(draws.uniform(*stops), x),per_image(draws.uniform(*photons), x)
     return (draws.poisson(n*e*x.clamp(0,1)**gamma)/n).clamp(0,1)**(1/gamma)

@@ -19,7 +19,8 @@ def check_blocks(blocks): # as in `value_blocks`
     share = isinstance(blocks, float) and 0 < blocks <= 1
     some = isinstance(blocks, (list, tuple, range)) and len(blocks) and all(type(o) is int and o >= 0 for o in blocks)
     if not (blocks is None or share or some):
-        raise UserError(f'inject_blocks is {blocks!r}: give a share of the last blocks, above 0 and at most 1., or a list of blocks, counted from 0')
+        raise UserError(f'inject_blocks is {blocks!r}: give a share of the last blocks, above 0 and at most 1., or a list of blocks, '
+                        'counted from 0')
 
 def value_blocks(n,            # single-stream blocks of the transformer
                  blocks=None): # None: the last 18 of 38; a share of the last; or a list of indices

@@ -71,7 +71,8 @@ def readable() -> list:  # of suffixes
 
 def cure(suffixes): # of files that are not read, as `left_out` names them
     "What makes such files readable, as text."
-    lacks = [f'`pip install {o}` reads {o.split("-")[1].upper()}' for o in dict.fromkeys(INSTALL[PLUGINS[s]] for s in suffixes if s in PLUGINS)]
+    plugins = dict.fromkeys(INSTALL[PLUGINS[s]] for s in suffixes if s in PLUGINS)
+    lacks = [f'`pip install {o}` reads {o.split("-")[1].upper()}' for o in plugins]
     rest = any(s in OTHERS and s not in PLUGINS for s in suffixes)
     amiss = any(s not in OTHERS for s in suffixes)
     return '; '.join([*lacks, *['convert to .png or .tif what else is to be read']*rest, *['mend or remove links and names']*amiss])

@@ -92,7 +92,6 @@ class Values:
         self.mode,self.intervals = 'inject',intervals
         return self
 
-# %% ../nbs/31_attention.ipynb #165c34b7
 @patch
 def acts(self:Values, at, # (interval, evaluation)
          z):              # latents of this evaluation, B×C×h×w

@@ -43,7 +43,6 @@ class Flux2(Family):
 
 FAMILIES = Flux1(),Flux2()
 
-# %% ../nbs/30_families.ipynb #3de0b5d0
 def family_of(name,           # class of a transformer, as `model_index.json` names it
               pipeline=None): # class of the pipeline, as it names that; None: it is not said
     "The `Family` a transformer belongs to. `UserError`: lists those there are."

@@ -104,7 +104,6 @@ def text_folder(name,          # of the oracle
         raise UserError(f'{name} does not know the prompt {texts[0]!r} (known: {known}) and has no text encoders to encode it'
                         + ('' if name=='pocket' else f': {e}')) from None
 
-# %% ../nbs/32_oracle.ipynb #264e64d6
 def check_oracle(name=None, # as in `oracle_name`
                  texts=()): # prompts that will be asked of it
     "Path of an oracle that is whole and can take these prompts, found without loading it. `UserError`: what is missing, in one line."
@@ -243,7 +242,6 @@ def passes(self:Oracle, n, # images
     if guidance==1 or texts==nulls: return [texts],1.
     return ([nulls] if guidance==0 else [nulls, texts]),1.
 
-# %% ../nbs/32_oracle.ipynb #da3023ce
 @patch
 @torch.no_grad()
 def velocity(self:Oracle, z, # latents B×C×h×w at noise level t

@@ -136,8 +136,7 @@ def _cv_array(path):
 
 def _deep_array(path, im):
     "The numbers of a file that Pillow would cut to 8 bits, and whether alpha is multiplied in"
-    if im.format != 'TIFF': return _cv_array(path), False
-    try: return _tiff_array(path)
+    try: return _tiff_array(path) if im.format == 'TIFF' else (_cv_array(path), False)
     except Exception: return _cv_array(path), False  # of LZW, only OpenCV has it
 
 # %% ../nbs/02_pictures.ipynb #12cfad04
@@ -163,7 +162,6 @@ def _deep_parts(path, im, args):
     grey = x.shape[-1] == 1 or str(args[0]).startswith('LA')
     return x[..., :1] if grey else x, alpha, depth, grey, pillow
 
-# %% ../nbs/02_pictures.ipynb #4b930dd0
 def _parts(path, im, cmyk=False):
     "Colours H×W×C in [0,1] and alpha H×W or None of an open image, depth, grey, whether Pillow read them"
     args = im.tile[0][3] if im.tile else ''
@@ -367,7 +365,6 @@ def _tiff(a, f, profile, exif, xmp, cmyk=False):
     tags.save(f)
     f.write(packed)
 
-# %% ../nbs/02_pictures.ipynb #bda434f9
 def write_picture(image,       # 3×H×W or 1×3×H×W result, sRGB in [0,1]; larger than the original or not
                   path,        # ends in a suffix of WRITTEN; folders are made
                   like=None,   # `Picture` whose depth, alpha, profile, EXIF and XMP the file gets; None: 8 bits of sRGB

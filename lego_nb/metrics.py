@@ -161,7 +161,7 @@ def pyiqa_net(name,    # a key of `pyiqa_configs`
     if online():
         try: return make()
         except OSError as e: raise Missing(f'{name} could not be downloaded: {e}'.replace('\n', ' ')) from e
-    found = re.search(r'Downloading: "(.+?)"', log.getvalue())
+    found = re.search(r'Downloading: "(.+?)"', log.getvalue()) or re.search(r'reach (\S+): offline', str(why.__cause__))
     cache = torch.hub.get_dir().replace(str(Path.home()), '~')
     raise Missing(f"{name} has no weights here and the network is off: on a machine with one run "
                   f"`python -c \"import pyiqa; pyiqa.create_metric('{name}')\"` and copy {cache} and "

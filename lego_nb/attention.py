@@ -19,7 +19,8 @@ def check_blocks(blocks): # as in `value_blocks`
     share = isinstance(blocks, float) and 0 < blocks <= 1
     some = isinstance(blocks, (list, tuple, range)) and len(blocks) and all(type(o) is int and o >= 0 for o in blocks)
     if not (blocks is None or share or some):
-        raise UserError(f'inject_blocks is {blocks!r}: give a share of the last blocks, above 0 and at most 1., or a list of blocks, counted from 0')
+        raise UserError(f'inject_blocks is {blocks!r}: give a share of the last blocks, above 0 and at most 1., or a list of blocks, '
+                        'counted from 0')
 
 def value_blocks(n,            # single-stream blocks of the transformer
                  blocks=None): # None: the last 18 of 38; a share of the last; or a list of indices
@@ -34,11 +35,9 @@ def value_blocks(n,            # single-stream blocks of the transformer
 # %% ../nbs/31_attention.ipynb #8e399a5e
 class Tap(nn.Module):
     "A linear layer whose output is kept, exchanged, or copied from the first rows of the batch"
-    def __init__(self,
-        layer, # the layer it stands in for
-        columns, # slice of its outputs
-        first=0, # first token of the sequence: 0, or the number of text tokens
-    ):
+    def __init__(self, layer, # the layer it stands in for
+                 columns,     # slice of its outputs
+                 first=0):    # first token of the sequence: 0, or the number of text tokens
         super().__init__()
         store_attr(but='layer')
         self.layer,self.mode,self.kept,self.sources = layer,'keep',None,0
@@ -65,13 +64,11 @@ class Tap(nn.Module):
 # %% ../nbs/31_attention.ipynb #5de75361
 class Values:
     "Attention features recorded in one evaluation and injected in another"
-    def __init__(self,
-        blocks=None, # as in `value_blocks`
-        device=None, # where stored features wait, such as 'cpu'; None: where they were made
-        what='v', # values, or 'kv': keys and values
-        tokens='all', # the whole sequence, as the reference code does; or 'image'
-        features='store', # or 'recompute'
-    ):
+    def __init__(self, blocks=None,  # as in `value_blocks`
+                 device=None,        # where stored features wait, such as 'cpu'; None: where they were made
+                 what='v',           # values, or 'kv': keys and values
+                 tokens='all',       # the whole sequence, as the reference code does; or 'image'
+                 features='store'):  # or 'recompute'
         store_attr()
         self.bank,self.states,self.rows,self.mode,self.intervals = {},{},None,None,None
 
@@ -95,7 +92,6 @@ class Values:
         self.mode,self.intervals = 'inject',intervals
         return self
 
-# %% ../nbs/31_attention.ipynb #165c34b7
 @patch
 def acts(self:Values, at, # (interval, evaluation)
          z):              # latents of this evaluation, B×C×h×w

@@ -23,6 +23,7 @@ class Family:
     side = 1           # latent pixels along a token
     axes = 3           # of a position; text counts along the fourth
     pooled = False     # whether the network takes a pooled vector of the text
+    lengths = 512,512  # text tokens of a prompt: with an input for guidance, without it
     tiny = {}          # what a network of pocket size needs besides
     def __repr__(self): return type(self).__name__
 
@@ -30,7 +31,7 @@ class Flux1(Family):
     "FLUX.1 dev and schnell, and the pocket oracle"
     transformer,pipeline = 'FluxTransformer2DModel','FluxPipeline'
     text_parts = 'text_encoder','text_encoder_2','tokenizer','tokenizer_2'
-    side,pooled = 2,True
+    side,pooled,lengths = 2,True,(512, 256)
     tiny = dict(axes_dims_rope=(4,14,14), pooled_projection_dim=64)
 
 class Flux2(Family):
@@ -42,7 +43,6 @@ class Flux2(Family):
 
 FAMILIES = Flux1(),Flux2()
 
-# %% ../nbs/30_families.ipynb #3de0b5d0
 def family_of(name,           # class of a transformer, as `model_index.json` names it
               pipeline=None): # class of the pipeline, as it names that; None: it is not said
     "The `Family` a transformer belongs to. `UserError`: lists those there are."
@@ -128,15 +128,13 @@ def positions(self:Family, z, # latents B×C×h×w
 
 # %% ../nbs/30_families.ipynb #8c0bc954
 @patch
-def velocity(self:Family,
-    net, # the transformer
-    z, # latents B×C×h×w at noise level t
-    t, # noise level in [0,1]: a number, or one for each row
-    embeds, # text tokens B×T×D
-    pooled, # pooled text B×P; P may be 0
-    guidance=1., # scale for a network with `guidance_embeds`: a number, or one for each row
-): # velocity B×C×h×w, float32
-    "One evaluation of the network."
+def velocity(self:Family, net, # the transformer
+             z,                # latents B×C×h×w at noise level t
+             t,                # noise level in [0,1]: a number, or one for each row
+             embeds,           # text tokens B×T×D
+             pooled,           # pooled text B×P; P may be 0
+             guidance=1.):     # scale for a network with `guidance_embeds`: a number, or one for each row
+    "One evaluation of the network: the velocity B×C×h×w, float32."
     rows = lambda o: torch.as_tensor(o, dtype=torch.float32, device=z.device).expand(len(z))
     image,text = self.positions(z, embeds.shape[1])
     more = dict(pooled_projections=pooled.to(net.dtype)) if self.pooled else {}
@@ -208,41 +206,8 @@ def sites(self:Flux2, attn, # attention of a single-stream block
 # %% ../nbs/30_families.ipynb #37e5e308
 @patch
 def text_length(self:Family, config): # of the transformer, or its config.json, for prompts are encoded before it is loaded
-    "Text tokens of a prompt."
-    return 512
-
-@patch
-def text_length(self:Flux1, config): # of the transformer, or its config.json
-    "Text tokens of a prompt: fewer where guidance was distilled away."
-    return 512 if config.get('guidance_embeds') else 256
-
-@patch
-def text_pipeline(self:Family, folder, # Path of the model folder
-                  device,              # of the encoders
-                  dtype):              # of the encoders
-    "diffusers' pipeline with nothing but its text encoders. `UserError`: what does not load."
-    import diffusers
-    parts = {}
-    for o in self.text_parts:
-        if 'tokenizer' in o: parts[o] = load_part(folder, o)
-        else: parts[o] = on_device(load_part(folder, o, torch_dtype=dtype, use_safetensors=True), device, f'{folder}: {o}')
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
-    return getattr(diffusers, self.pipeline)(scheduler=scheduler, vae=None, transformer=None, **parts)
-
-@patch
-def encode(self:Flux1, pipe, # of `text_pipeline`
-           texts,            # P prompts
-           length):          # tokens of each
-    "Embeddings P×T×D and pooled vectors P×D'."
-    return pipe.encode_prompt(texts, None, device=pipe.device, max_sequence_length=length)[:2]
-
-@patch
-def encode(self:Flux2, pipe, # of `text_pipeline`
-           texts,            # P prompts
-           length):          # tokens of each
-    "Embeddings P×T×D and pooled vectors of no length."
-    embeds = pipe.encode_prompt(texts, device=pipe.device, max_sequence_length=length)[0]
-    return embeds, embeds.new_empty(len(texts), 0)
+    "Text tokens of a prompt: fewer in FLUX.1 where guidance was distilled away."
+    return self.lengths[not config.get('guidance_embeds')]
 
 # %% ../nbs/30_families.ipynb #34a941a9
 def prompts_wait(n,       # prompts
@@ -251,20 +216,31 @@ def prompts_wait(n,       # prompts
     return device if n<=64 else 'cpu'
 
 @patch
+def text_pipeline(self:Family, folder, # Path of the model folder
+                  device,              # of the encoders
+                  dtype):              # of the encoders
+    "diffusers' pipeline with nothing but its text encoders. `UserError`: what does not load."
+    import diffusers
+    def load(part):
+        if 'tokenizer' in part: return load_part(folder, part)
+        return on_device(load_part(folder, part, torch_dtype=dtype, use_safetensors=True), device, f'{folder}: {part}')
+    return getattr(diffusers, self.pipeline)(scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), vae=None, transformer=None,
+                                             **{o: load(o) for o in self.text_parts})
+
+@patch
 @torch.no_grad()
-def encode_text(self:Family,
-    folder, # Path of the model folder
-    texts, # list of prompts
-    device='cpu', # of the encoders
-    dtype=torch.float32, # of the encoders
-    length=512, # tokens
-): # dict: text -> (embeds T×D, pooled P)
-    "Encode prompts, eight at a time, with a folder's text encoders, and free these again."
+def encode_text(self:Family, folder,  # Path of the model folder
+                texts,                # prompts
+                device='cpu',         # of the encoders
+                dtype=torch.float32,  # of the encoders
+                length=512):          # tokens
+    "Encode prompts, eight at a time, with a folder's text encoders, and free these again: text -> (embeds T×D, pooled P; P may be 0)."
     pipe,texts,done = self.text_pipeline(folder, device, dtype),list(texts),{}
-    where = prompts_wait(len(texts), device)
+    where,more = prompts_wait(len(texts), device),dict(prompt_2=None) if self.pooled else {}
     for k in range(0, len(texts), 8):
-        part = texts[k:k+8]
-        done |= zip(part, zip(*(o.to(where) for o in self.encode(pipe, part, length))))
+        embeds,pooled = pipe.encode_prompt(part := texts[k:k+8], device=pipe.device, max_sequence_length=length, **more)[:2]
+        if not self.pooled: pooled = embeds.new_empty(len(part), 0)
+        done |= zip(part, zip(embeds.to(where), pooled.to(where)))
     del pipe
     gc.collect()
     if torch.device(device).type=='cuda': torch.cuda.empty_cache()

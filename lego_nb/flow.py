@@ -13,31 +13,25 @@ from fastcore.basics import store_attr
 from .files import UserError
 
 # %% ../nbs/06_flow.ipynb #2a487bab
-def flux_mu(
-    tokens:int, # image tokens: (H/16)*(W/16) for FLUX
-    base_shift:float=.5, # at `base_image_seq_len` tokens; these four are named as in a scheduler's settings
-    max_shift:float=1.15, # at `max_image_seq_len` tokens
-    base_image_seq_len:int=256,
-    max_image_seq_len:int=4096,
-)->float: # exponent of the shift, about 0.5 to 1.15
-    "FLUX.1's resolution-dependent shift of the time grid."
+def flux_mu(tokens:int,                       # image tokens: (H/16)*(W/16) for FLUX
+            base_shift:float=.5,              # at `base_image_seq_len` tokens; these four are named as in a scheduler's settings
+            max_shift:float=1.15,             # at `max_image_seq_len` tokens
+            base_image_seq_len:int=256,       # tokens at the lower end
+            max_image_seq_len:int=4096)->float: # tokens at the upper end
+    "Exponent of FLUX.1's resolution-dependent shift of the time grid, about 0.5 to 1.15."
     return base_shift + (max_shift-base_shift) * (tokens-base_image_seq_len) / (max_image_seq_len-base_image_seq_len)
 
 # %% ../nbs/06_flow.ipynb #c7f6eb8d
-def shift_time(
-    t:float, # time in [0,1]
-    mu:float, # exponent of the shift; 0 leaves t alone
-)->float: # shifted time in [0,1]
+def shift_time(t:float,         # time in [0,1]
+               mu:float)->float: # exponent of the shift; 0 leaves t alone
     "Move `t` towards the noise end by `mu`, keeping 0 and 1 in place."
     return t / (t + math.exp(-mu)*(1-t))
 
 # %% ../nbs/06_flow.ipynb #df1462a0
-def time_grid(
-    steps:int, # number of steps; the grid has one point more
-    mu:float=None, # exponent of the shift (`flux_mu`, or the log of a scheduler's fixed `shift`); None: no shift
-    t_max:float=1., # noise level where the grid starts, in (0,1]
-)->list: # `steps+1` floats from `t_max` down to 0
-    "Times of a generation; inversion uses the same list reversed."
+def time_grid(steps:int,           # number of steps; the grid has one point more
+              mu:float=None,       # exponent of the shift (`flux_mu`, or the log of a scheduler's fixed `shift`); None: no shift
+              t_max:float=1.)->list: # noise level where the grid starts, in (0,1]
+    "Times of a generation, `steps+1` floats from `t_max` down to 0; inversion uses the same list reversed. `UserError`: out of range."
     if steps<1: raise UserError(f'steps is {steps}: at least 1 step is needed')
     if not 0<t_max<=1: raise UserError(f't_max is {t_max}: give a noise level above 0 and at most 1')
     mu = mu or 0.
@@ -47,54 +41,69 @@ def time_grid(
 # %% ../nbs/06_flow.ipynb #96ff654e
 class GaussianFlow:
     "Rectified flow between N(`mean`, `std`²) and noise, with its exact velocity and solution."
-    def __init__(self,
-        mean, # of the clean data: number or tensor
-        std, # of the clean data, above 0: number or tensor
-    ): store_attr()
-    def variance(self, t): return (1-t)**2*self.std**2 + t**2
-    def velocity(self, x, t, at=None):
+    def __init__(self, mean, # of the clean data: number or tensor
+                 std):       # of the clean data, above 0: number or tensor
+        store_attr()
+
+    def variance(self, t): # noise level in [0,1]
+        "Variance of x_t."
+        return (1-t)**2*self.std**2 + t**2
+
+    def velocity(self, x, # state at `t`
+                 t,       # noise level in [0,1]
+                 at=None): # makes no difference; `integrate` gives it
+        "The expected direction at `x`."
         slope = (t - (1-t)*self.std**2) / self.variance(t)
         return slope*(x - (1-t)*self.mean) - self.mean
-    def exact(self, x0, t):
+
+    def exact(self, x0, # clean state
+              t):       # noise level in [0,1]
+        "Where the flow takes `x0` by `t`."
         return (1-t)*self.mean + self.variance(t)**.5/self.std * (x0-self.mean)
 
 # %% ../nbs/06_flow.ipynb #a8bb24dd
-def euler_step(
-    f, # velocity: f(x, t, evaluation)
-    x, # state at `t`
-    t:float, # time
-    h:float, # step, negative when generating
-    memory=None, # unused
-): # new state, memory
-    "First order, one evaluation."
+def euler_step(f,            # velocity: f(x, t, evaluation)
+               x,            # state at `t`
+               t:float,      # time
+               h:float,      # step, negative when generating
+               memory=None): # unused
+    "First order, one evaluation. Returns the new state and memory."
     return x + h*f(x, t, 0), None
 
 # %% ../nbs/06_flow.ipynb #8e11ab9e
-def midpoint_step(f, x, t, h, memory=None):
+def midpoint_step(f,            # velocity: f(x, t, evaluation)
+                  x,            # state at `t`
+                  t:float,      # time
+                  h:float,      # step, negative when generating
+                  memory=None): # unused
     "Second order, two evaluations: the classical midpoint rule, which is RF-Solver's Taylor step."
     xm = x + h/2*f(x, t, 0)
     return x + h*f(xm, t + h/2, 1), None
 
 # %% ../nbs/06_flow.ipynb #c9938cbe
-def fireflow_step(f, x, t, h, memory=None):
-    "Second order along smooth flows, one evaluation; `memory` is the previous midpoint's velocity."
+def fireflow_step(f,            # velocity: f(x, t, evaluation)
+                  x,            # state at `t`
+                  t:float,      # time
+                  h:float,      # step, negative when generating
+                  memory=None): # velocity at the previous midpoint; None at the first step
+    "Second order along smooth flows, one evaluation."
     u = f(x, t, 0) if memory is None else memory
     u = f(x + h/2*u, t + h/2, 1)
     return x + h*u, u
 
-# %% ../nbs/06_flow.ipynb #fad11c1a
+# %% ../nbs/06_flow.ipynb #6ca3045b
 SOLVERS = dict(euler=euler_step, midpoint=midpoint_step, fireflow=fireflow_step)
 
-# %% ../nbs/06_flow.ipynb #6ca3045b
-def integrate(
-    velocity, # velocity(x, t, at) with at=(interval from the clean end, evaluation within the step)
-    x, # state at grid[0]
-    grid:list, # times, descending (generation) or ascending (inversion)
-    solver:str='euler', # a key of `SOLVERS`
-    callback=None, # called after each step with (step, steps, t, x)
-): # state at grid[-1], float32 (float64 when x was)
-    "Solve dx/dt = velocity along `grid`. UserError for an unknown solver."
+def _check(solver):
     if solver not in SOLVERS: raise UserError(f"unknown solver '{solver}': choose from {', '.join(SOLVERS)}")
+
+def integrate(velocity,           # velocity(x, t, at) with at=(interval from the clean end, evaluation within the step)
+              x,                  # state at grid[0]
+              grid:list,          # times, descending (generation) or ascending (inversion)
+              solver:str='euler', # a key of `SOLVERS`
+              callback=None):     # called after each step with (step, steps, t, x)
+    "Solve dx/dt = velocity along `grid`: the state at grid[-1], float32 (float64 when x was). `UserError`: an unknown solver."
+    _check(solver)
     x = x if x.dtype==torch.float64 else x.float()
     n,memory = len(grid)-1, None
     for i,(t,t_next) in enumerate(zip(grid, grid[1:])):
@@ -104,11 +113,8 @@ def integrate(
         if callback: callback(i, n, t_next, x)
     return x
 
-# %% ../nbs/06_flow.ipynb #20ab2065
-def evaluations(
-    solver:str, # a key of `SOLVERS`
-    steps:int, # steps of the grid
-)->int: # evaluations of the velocity in one direction
-    "What one pass along a grid costs."
-    if solver not in SOLVERS: raise UserError(f"unknown solver '{solver}': choose from {', '.join(SOLVERS)}")
+def evaluations(solver:str,       # a key of `SOLVERS`
+                steps:int)->int: # steps of the grid
+    "Evaluations of the velocity along a grid, in one direction. `UserError`: an unknown solver."
+    _check(solver)
     return dict(euler=steps, midpoint=2*steps, fireflow=steps+1)[solver]

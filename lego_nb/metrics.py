@@ -35,7 +35,8 @@ class Metric:
 BUILT_IN = {m.name: m for m in [
     Metric('psnr', psnr, False, '0, ~50', True, 'peak signal-to-noise ratio in dB, RGB, 8 bits, 1e-8 in the mean square error'),
     Metric('ssim', ssim, False, '0, 1', True, 'structural similarity, RGB, Gaussian window of 11, not below 0'),
-    Metric('psnr-y', psnr_y, False, '0, ~50', True, 'peak signal-to-noise ratio in dB, Y of BT.601, 16 to 235, 1e-8 in the mean square error'),
+    Metric('psnr-y', psnr_y, False, '0, ~50', True, 'peak signal-to-noise ratio in dB, Y of BT.601, 16 to 235, 1e-8 in the mean square '
+           'error'),
     Metric('ssim-y', ssim_y, False, '0, 1', True, 'structural similarity, Y of BT.601, 16 to 235, rounded, window of 11, not below 0'),
     Metric('mae', mae, True, '0, 1', True, 'mean absolute error, RGB')]}
 
@@ -160,7 +161,7 @@ def pyiqa_net(name,    # a key of `pyiqa_configs`
     if online():
         try: return make()
         except OSError as e: raise Missing(f'{name} could not be downloaded: {e}'.replace('\n', ' ')) from e
-    found = re.search(r'Downloading: "(.+?)"', log.getvalue())
+    found = re.search(r'Downloading: "(.+?)"', log.getvalue()) or re.search(r'reach (\S+): offline', str(why.__cause__))
     cache = torch.hub.get_dir().replace(str(Path.home()), '~')
     raise Missing(f"{name} has no weights here and the network is off: on a machine with one run "
                   f"`python -c \"import pyiqa; pyiqa.create_metric('{name}')\"` and copy {cache} and "
@@ -212,7 +213,6 @@ def score(x,         # B×3×H×W, rounded to 8 bits before it is judged
     pair = (x, ref) if m.needs_ref else (x,)
     return m.fn(*map(quantize, pair)).float().cpu()
 
-# %% ../nbs/09_metrics.ipynb #0049a6a9
 def available(names,         # of metrics, or `Metric`
               device='cpu'): # where networks run
     "Those of a list that can be had, as `Metric`; and name -> one line for those that cannot. `UserError`: a name that nobody knows."

@@ -19,17 +19,15 @@ from .model_folders import PARTS, find_oracle, load_part, load_prompts, model_in
 # %% ../nbs/32_oracle.ipynb #645d03b8
 class Oracle:
     "A frozen flow transformer: images to latents and back, and the velocity of a latent under a prompt"
-    def __init__(self,
-        transformer, # network of a known family
-        vae, # its autoencoder
-        scheduler, # FlowMatchEulerDiscreteScheduler; only its settings are read
-        prompts=None, # dict: text -> (embeds T×D, pooled P)
-        name='oracle', # for messages: 'pocket', a folder or a hub id
-        folder=None, # where text encoders may be found
-        guidance_mode=None, # 'embedded' or 'true_cfg'; None: what suits the model
-        license='unknown', # of the weights, as the folder's README states it
-        index=None, # entries of `model_index.json`
-    ):
+    def __init__(self, transformer,   # network of a known family
+                 vae,                 # its autoencoder
+                 scheduler,           # FlowMatchEulerDiscreteScheduler; only its settings are read
+                 prompts=None,        # dict: text -> (embeds T×D, pooled P)
+                 name='oracle',       # for messages: 'pocket', a folder or a hub id
+                 folder=None,         # where text encoders may be found
+                 guidance_mode=None,  # 'embedded' or 'true_cfg'; None: what suits the model
+                 license='unknown',   # of the weights, as the folder's README states it
+                 index=None):         # entries of `model_index.json`
         store_attr()
         self.family = family_of(type(transformer).__name__)
         self.guidance_mode = guidance_mode or self.family.guidance_mode(transformer, index or {}, scheduler)
@@ -106,7 +104,6 @@ def text_folder(name,          # of the oracle
         raise UserError(f'{name} does not know the prompt {texts[0]!r} (known: {known}) and has no text encoders to encode it'
                         + ('' if name=='pocket' else f': {e}')) from None
 
-# %% ../nbs/32_oracle.ipynb #264e64d6
 def check_oracle(name=None, # as in `oracle_name`
                  texts=()): # prompts that will be asked of it
     "Path of an oracle that is whole and can take these prompts, found without loading it. `UserError`: what is missing, in one line."
@@ -117,16 +114,14 @@ def check_oracle(name=None, # as in `oracle_name`
     if unknown: text_folder(name, family, unknown, known, weights=False)
     return folder
 
-def encode_unknown(
-    name, # of the oracle
-    family, # `Family`
-    texts, # prompts
-    known, # dict: text -> (embeds T×D, pooled P)
-    config, # of the transformer
-    device, # of the encoders and of what they make
-    dtype, # of the encoders
-): # dict: text -> (embeds T×D, pooled P) of those that are not known
-    "Encode what is not known yet, with the folder's text encoders. `UserError`: there are none."
+def encode_unknown(name,   # of the oracle
+                   family, # `Family`
+                   texts,  # prompts
+                   known,  # dict: text -> (embeds T×D, pooled P)
+                   config, # of the transformer
+                   device, # of the encoders and of what they make
+                   dtype): # of the encoders
+    "Encode what is not known yet, as a dict like `known`, with the folder's text encoders. `UserError`: there are none."
     unknown = [o for o in dict.fromkeys(texts) if o not in known]
     if not unknown: return {}
     folder,like = text_folder(name, family, unknown, known),next(iter(known.values()), None)
@@ -135,13 +130,12 @@ def encode_unknown(
 # %% ../nbs/32_oracle.ipynb #db62f05f
 @patch(cls_method=True)
 def from_pretrained(cls:Oracle,
-    name_or_path=None, # 'pocket', a folder, a hub id; None: $LEGO_ORACLE if set, or 'pocket'
-    device='cpu', # torch device
-    dtype=None, # of the weights; None: bfloat16 on a GPU, float32 on a CPU
-    guidance_mode=None, # 'embedded' or 'true_cfg'; None: what suits the model
-    texts=(), # prompts that will be asked: encoded before the transformer takes the memory
-    prepare=None, # called with the transformer before it goes to the device, such as `float8_linears`
-):
+                    name_or_path=None,  # 'pocket', a folder, a hub id; None: $LEGO_ORACLE if set, or 'pocket'
+                    device='cpu',       # torch device
+                    dtype=None,         # of the weights; None: bfloat16 on a GPU, float32 on a CPU
+                    guidance_mode=None, # 'embedded' or 'true_cfg'; None: what suits the model
+                    texts=(),           # prompts that will be asked: encoded before the transformer takes the memory
+                    prepare=None):      # called with the transformer before it goes to the device, such as `float8_linears`
     "Load an oracle, all parts but the text encoders. `UserError`: what is missing, in one line."
     name = oracle_name(name_or_path)
     folder = find_oracle(name)
@@ -162,17 +156,15 @@ POCKET = dict(
     patch_size=1, num_layers=1, num_single_layers=5, attention_head_dim=32, num_attention_heads=6,
     joint_attention_dim=64, guidance_embeds=False)
 
-def tiny_oracle(
-    folder, # where to; made
-    seed=0, # of weights and prompt vectors
-    vae=None, # autoencoder; None: the family's own kind, in pocket size
-    scheduler=None, # None: `FlowMatchEulerDiscreteScheduler` without shift
-    texts=('', 'a clean, sharp, high-quality image'), # prompts it knows
-    tokens=2, # text tokens of a prompt
-    family=FAMILIES[0], # `Family` of the network
-    **config # of the transformer, over `POCKET`
-): # Path of the folder
-    "Write a random model of a few million weights."
+def tiny_oracle(folder,             # where to; made
+                seed=0,             # of weights and prompt vectors
+                vae=None,           # autoencoder; None: the family's own kind, in pocket size
+                scheduler=None,     # None: `FlowMatchEulerDiscreteScheduler` without shift
+                texts=('', 'a clean, sharp, high-quality image'), # prompts it knows
+                tokens=2,           # text tokens of a prompt
+                family=FAMILIES[0], # `Family` of the network
+                **config):          # of the transformer, over `POCKET`
+    "Write a random model of a few million weights; returns the Path of its folder."
     import lego_nb.autoencoder # it quiets the import of diffusers
     import diffusers
     config = POCKET | family.tiny | config
@@ -250,19 +242,16 @@ def passes(self:Oracle, n, # images
     if guidance==1 or texts==nulls: return [texts],1.
     return ([nulls] if guidance==0 else [nulls, texts]),1.
 
-# %% ../nbs/32_oracle.ipynb #da3023ce
 @patch
 @torch.no_grad()
-def velocity(self:Oracle,
-    z, # latents B×C×h×w at noise level t
-    t, # noise level in [0,1]
-    prompt='', # text, or a list of one for each row
-    guidance=1., # w of Eq. 4, or the embedded scale
-    values=None, # Values that record or inject during this evaluation
-    at=None, # (interval, evaluation), the key of those values
-    null='', # text of the null prompt, for `true_cfg`
-): # float32 B×C×h×w
-    "dz/dt under a prompt. `UserError`: a prompt that is neither known nor can be encoded."
+def velocity(self:Oracle, z, # latents B×C×h×w at noise level t
+             t,              # noise level in [0,1]
+             prompt='',      # text, or a list of one for each row
+             guidance=1.,    # w of Eq. 4, or the embedded scale
+             values=None,    # `Values` that record or inject during this evaluation
+             at=None,        # (interval, evaluation), the key of those values
+             null=''):       # text of the null prompt, for `true_cfg`
+    "dz/dt under a prompt, float32 B×C×h×w. `UserError`: a prompt that is neither known nor can be encoded."
     passes,scale = self.passes(len(z), prompt, guidance, null)
     act = None if values is None else values.acts(at, z)
     z,texts = z.to(self.device).repeat(len(passes), 1, 1, 1),sum(passes, [])

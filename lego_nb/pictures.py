@@ -6,36 +6,13 @@
 __all__ = ['WRITTEN', 'open_picture', 'Picture', 'read_picture', 'on_white', 'picture_size', 'many_pages', 'write_picture']
 
 # %% ../nbs/02_pictures.ipynb #fd7c34a4
-import contextlib, functools, io, re, struct, zlib
+import contextlib, functools, re, struct, zlib
 import numpy as np
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from .files import OTHERS, Unreadable, UserError, atomic_path, cure, readable
-from .metadata import Profile, _exif, _srgb, _upright_xmp, _xmp, convert_profile, find_profile, is_srgb, orientation
-
-# %% ../nbs/02_pictures.ipynb #82702d70
-@functools.lru_cache(1)
-def _plugins():
-    "Let installed packages teach Pillow further formats"
-    import warnings
-    from PIL import Image
-    warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # above its limit it refuses
-    warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin')  # damaged EXIF is no reason to speak
-    with contextlib.suppress(ImportError):
-        from pillow_heif import register_heif_opener
-        register_heif_opener()
-    for name in ('pillow_avif', 'pillow_jxl'):
-        with contextlib.suppress(ImportError): __import__(name)
-
-# %% ../nbs/02_pictures.ipynb #e1eb46d7
-def _reason(e):
-    "Why Pillow could not read a file, and what helps"
-    said = str(e)
-    if type(e).__name__ != 'DecompressionBombError':
-        return f'({"not an image" if "cannot identify" in said else said or type(e).__name__}): replace or remove it'
-    n = re.search(r'\d+', said)
-    return f'({said.split(",")[0]}): allow it with --max-pixels {n[0] if n else "N"}, or remove it'
+from .metadata import _exif, _standard, _upright_xmp, _xmp, convert_profile, find_profile, is_srgb, orientation
 
 # %% ../nbs/02_pictures.ipynb #6b168112
 class _OtherTiff:
@@ -65,11 +42,30 @@ def _open(path, f):
         try: return _OtherTiff(path)
         except Exception: raise UnidentifiedImageError(f'cannot identify {path}') from None
 
-# %% ../nbs/02_pictures.ipynb #6f020bea
+# %% ../nbs/02_pictures.ipynb #82702d70
+@functools.lru_cache(1)
+def _plugins():
+    "Let installed packages teach Pillow further formats"
+    import warnings
+    from PIL import Image
+    warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # above its limit it refuses
+    warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin')  # damaged EXIF is no reason to speak
+    with contextlib.suppress(ImportError):
+        from pillow_heif import register_heif_opener
+        register_heif_opener()
+    for name in ('pillow_avif', 'pillow_jxl'):
+        with contextlib.suppress(ImportError): __import__(name)
+
+def _reason(e):
+    "Why Pillow could not read a file, and what helps"
+    said = str(e)
+    if type(e).__name__ != 'DecompressionBombError':
+        return f'({"not an image" if "cannot identify" in said else said or type(e).__name__}): replace or remove it'
+    n = re.search(r'\d+', said)
+    return f'({said.split(",")[0]}): allow it with --max-pixels {n[0] if n else "N"}, or remove it'
+
 @contextlib.contextmanager
-def open_picture(
-    path,  # an image file
-):
+def open_picture(path): # an image file
     "An open PIL image. `Unreadable`: missing, broken, too large or cut short, also while it is used."
     from PIL import ImageFile
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # some packages switch it on: half an image would pass
@@ -118,7 +114,6 @@ def _scaled(a):
         if fits and low >= (0 if whole else -.25*top): return (a/top).astype(np.float32).clip(0, 1), 8 if whole and top < 256 else 16
     raise ValueError(f'values from {low:g} to {high:g} are none of 0 to 1, 0 to 255, 0 to 65535: scale them')
 
-# %% ../nbs/02_pictures.ipynb #8732e374
 def _tiff_array(path):
     "H×W×C of the first page of a TIFF file, any number type, and whether alpha is multiplied in"
     import tifffile
@@ -141,8 +136,7 @@ def _cv_array(path):
 
 def _deep_array(path, im):
     "The numbers of a file that Pillow would cut to 8 bits, and whether alpha is multiplied in"
-    if im.format != 'TIFF': return _cv_array(path), False
-    try: return _tiff_array(path)
+    try: return _tiff_array(path) if im.format == 'TIFF' else (_cv_array(path), False)
     except Exception: return _cv_array(path), False  # of LZW, only OpenCV has it
 
 # %% ../nbs/02_pictures.ipynb #12cfad04
@@ -168,7 +162,6 @@ def _deep_parts(path, im, args):
     grey = x.shape[-1] == 1 or str(args[0]).startswith('LA')
     return x[..., :1] if grey else x, alpha, depth, grey, pillow
 
-# %% ../nbs/02_pictures.ipynb #4b930dd0
 def _parts(path, im, cmyk=False):
     "Colours H×W×C in [0,1] and alpha H×W or None of an open image, depth, grey, whether Pillow read them"
     args = im.tile[0][3] if im.tile else ''
@@ -208,19 +201,9 @@ def _fitting(data, mode, grey):
     spaces = ['CMYK'] if mode == 'CMYK' else ['RGB', 'GRAY'] if grey else ['RGB']
     return p if p and p.space in spaces else None
 
-# %% ../nbs/02_pictures.ipynb #ce6caaca
-def _in_srgb(x, p):
-    "H×W×C under a Profile (None: sRGB) as H×W×3 or H×W×1 in sRGB"
-    if p is None: return x
-    return convert_profile(x.repeat(3, -1) if p.space == 'RGB' and x.shape[-1] == 1 else x, p, _srgb())
-
 def _tensor(a):
     import torch
     return torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1)))
-
-def _lab():
-    from PIL import ImageCms
-    return Profile(ImageCms.ImageCmsProfile(ImageCms.createProfile('LAB')).tobytes())
 
 def _is_lossless(path):
     "Whether a WebP file is of the kind without loss"
@@ -233,10 +216,8 @@ def _is_lossless(path):
     return False
 
 # %% ../nbs/02_pictures.ipynb #c53651df
-def read_picture(
-    path,  # any file that Pillow opens, or a TIFF
-) -> Picture:
-    "An image file, upright, in sRGB. `Unreadable`: missing, broken, cut short, or of no range that makes sense."
+def read_picture(path): # any file that Pillow opens, or a TIFF
+    "An image file as a `Picture`, upright, in sRGB. `Unreadable`: missing, broken, cut short, or of no range that makes sense."
     with open_picture(path) as im:
         facts = _facts(im) if im.format == 'TIFF' else None  # its file is closed by loading; other formats tell all only then
         tagged = 274 in getattr(im, 'tag_v2', {})  # then Pillow turns a TIFF when it loads it
@@ -248,19 +229,16 @@ def read_picture(
         p = _fitting(data, mode, grey)
         if p and p.space != 'CMYK' and is_srgb(data): profile, p = data, None
         else: profile = p and data
-        if mode == 'LAB': p = _lab()
+        if mode == 'LAB': p = _standard('LAB')
         elif mode == 'CMYK' and p is None and x.shape[-1] == 4: x = (1 - x[..., :3])*(1 - x[..., 3:])
         x, alpha = _turn(x, turned), None if alpha is None else _turn(alpha, turned)
-        rgb = _in_srgb(x, p)
+        rgb = x if p is None else convert_profile(x.repeat(3, -1) if p.space == 'RGB' and x.shape[-1] == 1 else x, p, _standard())
     rgb = _tensor(rgb if rgb.shape[-1] == 3 else rgb.repeat(3, -1))
     return Picture(rgb, None if alpha is None else _tensor(alpha[..., None]), depth, grey, profile, **facts,
                    lossless=facts['format'] == 'WEBP' and _is_lossless(path), raw=x if p and profile else None)
 
-# %% ../nbs/02_pictures.ipynb #c1f48e84
-def on_white(
-    p,  # Picture
-):  # -> 3×H×W float32 tensor
-    "A picture without its alpha, laid over white."
+def on_white(p): # `Picture`
+    "A picture without its alpha, laid over white: 3×H×W float32."
     if p.alpha is None: return p.image
     if p.depth != 8 or p.raw is not None: return p.image*p.alpha + 1 - p.alpha
     import torch
@@ -282,11 +260,8 @@ def _said_late(path):
             f.seek(struct.unpack('>I', head[:4])[0] + 4, 1)
     return False
 
-# %% ../nbs/02_pictures.ipynb #506d2244
-def picture_size(
-    path,
-) -> tuple:  # width, height, grey or not
-    "Upright size and colour of an image file, by its header. `Unreadable`: missing, or no image."
+def picture_size(path): # an image file
+    "Upright width and height of an image file, and whether it is grey, by its header. `Unreadable`: missing, or no image."
     with open_picture(path) as im:
         tags = getattr(im, 'tag_v2', {})
         size = (tags.get(256, im.size[0]), tags.get(257, im.size[1]))  # as stored: Pillow tells the upright size of a TIFF
@@ -294,10 +269,8 @@ def picture_size(
         if early and orientation(im) > 4: size = size[::-1]
         return (*size, im.mode in ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'F'))
 
-def many_pages(
-    files,  # id -> Path
-) -> list:  # of ids
-    "Those of `files` that hold more than one page or frame, by their headers."
+def many_pages(files): # id -> Path
+    "The ids of `files` that hold more than one page or frame, by their headers."
     from concurrent.futures import ThreadPoolExecutor
     def several(path):
         try:
@@ -324,10 +297,9 @@ def _resized(a, size):
 
 def _luma(x): return (x @ np.float32([[.299], [.587], [.114]])) if x.shape[-1] == 3 else x
 
-# %% ../nbs/02_pictures.ipynb #9bf70db5
 def _out_of_srgb(x, p, channels):
     "H×W×3 in sRGB as H×W×channels under a Profile"
-    y = convert_profile(x, _srgb(), p)
+    y = convert_profile(x, _standard(), p)
     return _luma(y) if channels == 1 else y
 
 def _as_like(x, like, fmt):
@@ -341,10 +313,6 @@ def _as_like(x, like, fmt):
     return (_out_of_srgb(x, p, n) + _resized(lost, x.shape[:2])).clip(0, 1), profile
 
 # %% ../nbs/02_pictures.ipynb #b44dc884
-def _whole(a, depth):
-    "[0,1] to the whole numbers of a file"
-    return np.ascontiguousarray(np.rint(a.clip(0, 1)*(255 if depth == 8 else 65535)).astype(np.uint8 if depth == 8 else np.uint16))
-
 def _png16(a, f, profile, exif, xmp):
     "Write H×W×C of 16 bits, which Pillow does not for colour"
     from PIL.PngImagePlugin import putchunk
@@ -359,6 +327,23 @@ def _png16(a, f, profile, exif, xmp):
     packed = zlib.compress(np.concatenate([np.full((h, 1), 2, np.uint8), rows], 1).tobytes(), 3)
     for i in range(0, len(packed), 2**30): putchunk(f, b'IDAT', packed[i:i + 2**30])
     putchunk(f, b'IEND', b'')
+
+def _jpeg_options(quality, exif, xmp):
+    "What Pillow's JPEG writer takes; a segment holds 64 KiB, and what exceeds that is left out"
+    segment = b'http://ns.adobe.com/xap/1.0/\0' + (xmp or b'')
+    fits = xmp and len(segment) < 65_534
+    return dict(quality=quality, subsampling=0, exif=exif if exif and len(exif) < 65_534 else b'',
+                extra=b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment if fits else b'')
+
+def _save(a, f, fmt, quality, profile, exif, xmp, lossless):
+    "Write H×W×C of 8 bits by Pillow"
+    from PIL import Image, PngImagePlugin
+    mode = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'CMYK' if fmt == 'JPEG' else 'RGBA'}[a.shape[-1]]
+    im, said = Image.frombytes(mode, a.shape[1::-1], a.tobytes()), PngImagePlugin.PngInfo()
+    if xmp: said.add_itxt('XML:com.adobe.xmp', xmp.decode('utf-8', 'replace'))
+    more = dict(PNG=dict(compress_level=1, pnginfo=said, exif=exif or b''), JPEG=_jpeg_options(quality, exif, xmp),
+                WEBP=dict(quality=100 if lossless else quality, lossless=lossless, exact=True, exif=exif or b'', xmp=xmp or b''))
+    im.save(f, fmt, **more.get(fmt, {}), **(dict(icc_profile=profile) if profile else {}))
 
 # %% ../nbs/02_pictures.ipynb #41954bef
 def _tiff(a, f, profile, exif, xmp, cmyk=False):
@@ -380,32 +365,11 @@ def _tiff(a, f, profile, exif, xmp, cmyk=False):
     tags.save(f)
     f.write(packed)
 
-# %% ../nbs/02_pictures.ipynb #1e7b6a93
-def _jpeg_options(quality, exif, xmp):
-    "What Pillow's JPEG writer takes; a segment holds 64 KiB, and what exceeds that is left out"
-    segment = b'http://ns.adobe.com/xap/1.0/\0' + (xmp or b'')
-    fits = xmp and len(segment) < 65_534
-    return dict(quality=quality, subsampling=0, exif=exif if exif and len(exif) < 65_534 else b'',
-                extra=b'\xff\xe1' + struct.pack('>H', len(segment) + 2) + segment if fits else b'')
-
-def _save(a, f, fmt, quality, profile, exif, xmp, lossless):
-    "Write H×W×C of 8 bits by Pillow"
-    from PIL import Image, PngImagePlugin
-    mode = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'CMYK' if fmt == 'JPEG' else 'RGBA'}[a.shape[-1]]
-    im, said = Image.frombytes(mode, a.shape[1::-1], a.tobytes()), PngImagePlugin.PngInfo()
-    if xmp: said.add_itxt('XML:com.adobe.xmp', xmp.decode('utf-8', 'replace'))
-    more = dict(PNG=dict(compress_level=1, pnginfo=said, exif=exif or b''), JPEG=_jpeg_options(quality, exif, xmp),
-                WEBP=dict(quality=100 if lossless else quality, lossless=lossless, exact=True, exif=exif or b'', xmp=xmp or b''))
-    im.save(f, fmt, **more.get(fmt, {}), **(dict(icc_profile=profile) if profile else {}))
-
-# %% ../nbs/02_pictures.ipynb #bda434f9
-def write_picture(
-    image,  # 3×H×W or 1×3×H×W result, sRGB in [0,1]; larger than the original or not
-    path,  # ends in a suffix of WRITTEN; folders are made
-    like=None,  # Picture whose depth, alpha, profile, EXIF and XMP the file gets; None: 8 bits of sRGB
-    quality=95,  # of JPEG (always 4:4:4) and of WebP, unless the original had no loss
-) -> Path:
-    "Write a result as the same kind of file, whole or not at all. `UserError` on NaN, another shape or suffix."
+def write_picture(image,       # 3×H×W or 1×3×H×W result, sRGB in [0,1]; larger than the original or not
+                  path,        # ends in a suffix of WRITTEN; folders are made
+                  like=None,   # `Picture` whose depth, alpha, profile, EXIF and XMP the file gets; None: 8 bits of sRGB
+                  quality=95): # of JPEG (always 4:4:4) and of WebP, unless the original had no loss
+    "Write a result as the same kind of file, whole or not at all; returns its Path. `UserError` on NaN, another shape or suffix."
     path, like = Path(path), like or Picture(image)
     fmt = WRITTEN.get(path.suffix.lower())
     if not fmt: raise UserError(f'{path}: images are written as {" ".join(WRITTEN)}.')
@@ -413,7 +377,8 @@ def write_picture(
     alpha = None if like.alpha is None else _resized(like.alpha.permute(1, 2, 0).numpy(), x.shape[:2]).clip(0, 1)
     y, profile = _as_like(x, like, fmt)
     if alpha is not None: y = y*alpha + 1 - alpha if fmt in ('JPEG', 'BMP') else np.concatenate([y, alpha], -1)
-    a = _whole(y, like.depth if fmt in ('PNG', 'TIFF') else 8)
+    top, kind = (255, np.uint8) if like.depth == 8 or fmt not in ('PNG', 'TIFF') else (65535, np.uint16)
+    a = np.ascontiguousarray(np.rint(y.clip(0, 1)*top).astype(kind))
     with atomic_path(path) as part, open(part, 'wb') as f:
         if fmt == 'TIFF': _tiff(a, f, profile, like.exif, like.xmp, like.raw is not None and like.raw.shape[-1] == 4)
         elif a.dtype == np.uint16: _png16(a, f, profile, like.exif, like.xmp)

@@ -108,7 +108,7 @@ def swap_modules(transformer, # changed in place
     return old
 
 def float8_linears(transformer): # changed in place; before `compile_blocks`, not after
-    "8-bit products for the blocks' large linear layers; returns name -> nn.Linear that was replaced. `UserError`: the device has none, or no layer fits."
+    "8-bit products for the blocks' large linear layers; returns name -> replaced nn.Linear. `UserError`: none on the device, or no layer fits."
     check_float8(transformer.device)
     def fits(name, o): return type(o) is nn.Linear and 'norm' not in name and not (o.in_features%16 or o.out_features%16)
     new = {f'{k}.{n}': Float8Linear(o) for k,block in repeated_blocks(transformer).items()

@@ -217,7 +217,8 @@ def claim_lines(
         d = 3 if c['metric'] in ('ssim', 'structure') else 2
         who = [row_name(result['table'], result['preset'], c[k]) for k in ('ahead', 'of')]
         paper, seeds = '–' if c['paper'] is None else f"{c['paper']:+g}", ' '.join(f'{v:+.{d}f}' for v in c['seeds'])
-        res.append([*who, title(f"{c['split']}/{c['metric']}"), paper, signed([c[k] for k in ('mean', 'low', 'high')], d), seeds, HELD[c['held']]])
+        here = signed([c[k] for k in ('mean', 'low', 'high')], d)
+        res.append([*who, title(f"{c['split']}/{c['metric']}"), paper, here, seeds, HELD[c['held']]])
     return [head, *res]
 
 # %% ../../nbs/experiments/claims.ipynb #9a732024

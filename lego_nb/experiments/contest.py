@@ -73,7 +73,8 @@ def entrant_lines(
     result, # of `summary`
 ):          # lists of cells
     "Show who, the leads over no adaptation, and what it costs."
-    res = [['', 'PSNR, dB', 'lead (95 %)', 'by seed', 'of supervised', 'SSIM', 'GMSD', 'niqe-pocket', 'PSNR in distribution', 'training, s', 'image, ms']]
+    res = [['', 'PSNR, dB', 'lead (95 %)', 'by seed', 'of supervised', 'SSIM', 'GMSD', 'niqe-pocket', 'PSNR in distribution',
+            'training, s', 'image, ms']]
     others = ['ood/ssim', 'ood/gmsd', 'ood/niqe-pocket', 'id/psnr']
     for m, name in ENTRANTS.items():
         r = result['rows'][m]
@@ -81,7 +82,8 @@ def entrant_lines(
         def shown(k):
             d = _digits(k.partition('/')[2])
             return f"{r[k]['score']:.{d}f}" if none else signed(r[k]['lead'], d)
-        over = ['', '', ''] if none else [signed(p['lead']), ' '.join(f'{v:+.2f}' for v in p['seeds']), f'{part[0]:.0%}' if part else '100%']
+        seeds, share = ' '.join(f'{v:+.2f}' for v in p['seeds']), f'{part[0]:.0%}' if part else '100%'
+        over = ['', '', ''] if none else [signed(p['lead']), seeds, share]
         res.append([name, f"{p['score']:.2f}", *over, *map(shown, others), '' if none else f"{r['train']:.0f}", f"{1000*r['image']:.0f}"])
     return res
 
@@ -111,7 +113,8 @@ def task_markdown(
     "Write a task's table and its targets."
     n, floor, kept = len(result['seeds']), result['floor'], ' '.join(f'{k:.0%}' for k in result['kept'])
     def seeds(values, form): return ' '.join(format(v, form) for v in values)
-    targets = [f"{who} {kind} {seeds((t[who][kind] for t in result['targets']), '+.2f')}" for who in ('lego', 'baryir') for kind in ('oracle', 'nlm')]
+    targets = [f"{who} {kind} {seeds((t[who][kind] for t in result['targets']), '+.2f')}"
+               for who in ('lego', 'baryir') for kind in ('oracle', 'nlm')]
     sums = [f"{k} {seeds((f[k] for f in floor), '.1f')}" for k in floor[0]]
     return '\n\n'.join([
         f"**{result['task']}**: {n} seed{'s'*(n > 1)}, {result['images']} test images of {result['photographs']} photographs. "
@@ -200,5 +203,6 @@ def neighbours_table(
         for part, fig in {'leads.png': contest_figure(results), 'images.jpg': contest_strip(out, [r['task'] for r in results])}.items():
             with atomic_path(out/f'table-neighbours-{part}') as tmp: fig.savefig(tmp)
         print(f'\n{task_markdown(results[-1])}\n', flush=True)
-    print(f'{markdown_grid(overview_lines(results))}\n\n{markdown_grid(contest_claims(results))}\n\n{out}/table-neighbours.md, .json, -leads.png, -images.jpg')
+    made = f'{out}/table-neighbours.md, .json, -leads.png, -images.jpg'
+    print(markdown_grid(overview_lines(results)), markdown_grid(contest_claims(results)), made, sep='\n\n')
     return results

@@ -6,12 +6,12 @@
 __all__ = ['measure_cost', 'costs', 'metrics_of', 'measure', 'pass_line', 'apart', 'table_cells', 'show_cell', 'layout',
            'table_markdown', 'notes_of', 'paper_seed', 'table_ten', 'paper_run']
 
-# %% ../../nbs/experiments/paper.ipynb #66cebca6
+# %% ../../nbs/experiments/paper.ipynb #a831822a
 import json, time
 from ..evaluation import crossed_ci
 from .arms import ARMS, refined, run_seed, save_text
-from lego_nb.experiments.claims import (TABLES, claim_lines, count_claims, judge_claims, metric_of, models_of, number, paper_table, row_name,
-    scores_of, title, verdict)
+from .claims import (TABLES, claim_lines, count_claims, judge_claims, metric_of, models_of, number, paper_table,
+    row_name, scores_of, title, verdict)
 from ..files import image_files, markdown_grid, read_jsonl, write_json
 
 # %% ../../nbs/experiments/paper.ipynb #e23425da
@@ -82,7 +82,8 @@ def measure(
     if lack:
         c = judge(lack, 'truth', metrics, 'ood')
         rows += [dict(r, seed=seed) for r in c.rows if r['model'] in lack and (r['model'], r['metric']) not in known]
-        rows += [dict(model=d['model'], split='ood', photograph='all', image='all', seed=seed, metric='fid', value=d['fid']) for d in c.distances]
+        whole = dict(split='ood', photograph='all', image='all', seed=seed, metric='fid')
+        rows += [dict(whole, model=d['model'], value=d['fid']) for d in c.distances]
         missing = c.missing
     if plus := {m: f for m, f in made.items() if m[0] == '+'}:
         kept = Metric('structure', structure, needs_ref=True, range='-1..1', about='correlation of gradients')
@@ -118,8 +119,8 @@ def apart(
     from scipy.stats import bootstrap
     if min(map(len, (a, b))) < 2: return (float(np.mean(a) - np.mean(b)),)*3
     def gap(x, y, axis): return x.mean(axis=axis) - y.mean(axis=axis)
-    found = bootstrap((a, b), gap, n_resamples=n, vectorized=True, method='percentile', rng=np.random.default_rng(0)).confidence_interval
-    return float(np.mean(a) - np.mean(b)), float(found.low), float(found.high)
+    found = bootstrap((a, b), gap, n_resamples=n, vectorized=True, method='percentile', rng=np.random.default_rng(0))
+    return float(np.mean(a) - np.mean(b)), *map(float, found.confidence_interval)
 
 # %% ../../nbs/experiments/paper.ipynb #a634ee7d
 def table_cells(
@@ -160,14 +161,17 @@ def layout(
     if printed:
         heads = list(next(iter(printed.values())))
         def ours(row, c): return row.get(c, row.get(f'ood/{metric_of(c, preset)}'))
-        lines = [[r, *[show_cell(ours(rows.get(r, {}), c), printed.get(r, {}).get(c)) for c in heads]] for r in dict.fromkeys([*printed, *rows])]
+        names = dict.fromkeys([*printed, *rows])
+        lines = [[r, *[show_cell(ours(rows.get(r, {}), c), printed.get(r, {}).get(c)) for c in heads]] for r in names]
     else:
         keys = list(dict.fromkeys(k for v in rows.values() for k in v))
         heads = [title(k) for k in keys]
-        lines = [[r, *[show_cell(v.get(k), digits=3 if k.endswith(('ssim', 'structure')) else 2) for k in keys]] for r, v in rows.items()]
+        digits = {k: 3 if k.endswith(('ssim', 'structure')) else 2 for k in keys}
+        lines = [[r, *[show_cell(v.get(k), digits=d) for k, d in digits.items()]] for r, v in rows.items()]
     lines = [['', *heads], *lines]
     return [list(o) for o in zip(*lines)] if TABLES[name].get('turned') and printed else lines
 
+# %% ../../nbs/experiments/paper.ipynb #b5b6e309
 def table_markdown(
     result, # of a table
 ):          # text

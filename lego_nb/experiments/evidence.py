@@ -42,7 +42,8 @@ def arm_markdown(
         if r['model'] == 'unadapted': continue
         ood, id = (signed([r[k] for k in (s, f'{s}_low', f'{s}_high')]) for s in ('ood', 'id'))
         seeds = ' '.join(f'{v:+.2f}' for v in r['ood_seeds'])
-        lines.append([r['model'], ood, seeds, f"{r['ood_better']} of {r['photographs']}", f"{r['share']:.0%}", id])
+        share = '–' if r['share'] is None else f"{r['share']:.0%}"
+        lines.append([r['model'], ood, seeds, f"{r['ood_better']} of {r['photographs']}", share, id])
     return markdown_grid(lines)
 
 # %% ../../nbs/experiments/evidence.ipynb #88856fbe

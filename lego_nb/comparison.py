@@ -109,7 +109,6 @@ def open(self:Comparison):
         return not changed and now.get(m, 0) in (0, self.old['metrics'].get(m, {}).get('about'))
     self.rows = [r for r in read_scores(table) if holds(r)] if table.exists() else []
 
-# %% ../nbs/63_comparison.ipynb #7965ff49
 @patch
 def todo(self:Comparison):
     "Dict id -> names of folders that must be decoded; '' is the reference."
@@ -141,7 +140,6 @@ def in_halves(
     n = len(images[0])//2
     return torch.cat([in_halves(fn, *[x[s] for x in images]) for s in (slice(n), slice(n, None))])
 
-# %% ../nbs/63_comparison.ipynb #534f8371
 @patch
 def judge(self:Comparison,
     k,    # name of a folder

@@ -117,7 +117,6 @@ def method_strip(
     images = {k: read_image(f[id]) for k,f in c.files.items() if id in f}
     return zoom_strip(images | ({'reference': read_image(c.ref[id])} if c.ref else {}), boxes)
 
-# %% ../nbs/64_comparison_tables.ipynb #41c7569b
 def gain_plot(
     rows:list,     # of scores
     model,         # that gained

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from .evaluation import bootstrap_ci, caption, gains
 
 # %% ../nbs/62_figures.ipynb #2b2d03fc
-BLUE, GREY = '#3b7dd8', '#888888' # to be seen on white and on black
+BLUE, GREY, *_MORE = '#3b7dd8', '#888888', '#e08a2e', '#b04a5a' # to be seen on white and on black
 
 def pick(
     items, # in some order
@@ -34,7 +34,6 @@ def finish_plot(
     plt.close(fig)
     return fig
 
-# %% ../nbs/62_figures.ipynb #7bf5fa8f
 def gains_plot(
     rows:list, # from `read_scores`
     split='ood', # of the rows
@@ -64,7 +63,7 @@ def loss_plot(
     "Draw training losses over steps, averaged over neighbouring records."
     import matplotlib.pyplot as plt
     fig, ax = plt.subplots(figsize=(6.4, 2), dpi=80, layout='constrained')
-    for (name, log), colour in zip(logs.items(), [BLUE, GREY, '#e08a2e', '#b04a5a']):
+    for (name, log), colour in zip(logs.items(), [BLUE, GREY, *_MORE]):
         step, loss = (np.array([l[k] for l in log], float) for k in ('step', 'loss'))
         n = min(window, len(loss))
         mean = [np.convolve(v, np.ones(n)/n, 'valid') for v in (step, loss)]
@@ -86,29 +85,27 @@ def detail_box(
     top, left = divmod(int(e.argmax()), e.shape[1])
     return 4*top, 4*left, side
 
-# %% ../nbs/62_figures.ipynb #50adf7f6
 def zoom_strip(
     images:dict, # title -> 3×H×W, all of one size; the first is shown whole
-    boxes=None,  # list of (top, left, side) in pixels; None: where the last image has most detail
-    width=6.8,   # of the figure, inches
-):               # matplotlib Figure
+    boxes=None, # list of (top, left, side) in pixels; None: where the last image has most detail
+    width=6.8, # of the figure, inches
+): # matplotlib Figure
     "Draw one image by several methods, whole and enlarged."
     import matplotlib.pyplot as plt
-    boxes,(h,w) = boxes or [detail_box(list(images.values())[-1])],next(iter(images.values())).shape[-2:]
-    rows,n = len(boxes),len(images)
+    boxes, (h, w) = boxes or [detail_box(list(images.values())[-1])], next(iter(images.values())).shape[-2:]
+    rows, n = len(boxes), len(images)
     side = width/(n + rows*w/h) # of a crop, so that the whole is as tall as all of them
     fig = plt.figure(figsize=(width, rows*side + .25), dpi=80, layout='constrained')
     grid = fig.add_gridspec(rows, n+1, width_ratios=[rows*w/h] + [1]*n)
-    def show(ax, x, title):
+    def show(cell, x, title):
+        ax = fig.add_subplot(cell, xticks=[], yticks=[])
         ax.imshow(x.detach().float().clamp(0, 1).cpu().permute(1, 2, 0), interpolation='nearest')
-        ax.set(xticks=[], yticks=[])
         ax.set_title(title, fontsize=8)
         return ax
-    whole = show(fig.add_subplot(grid[:, 0]), next(iter(images.values())), '')
-    for r,((top,left,size),colour) in enumerate(zip(boxes, [BLUE, '#e08a2e', '#b04a5a'])):
+    whole = show(grid[:, 0], next(iter(images.values())), '')
+    for r, ((top, left, size), colour) in enumerate(zip(boxes, [BLUE, *_MORE])):
         whole.add_patch(plt.Rectangle((left-.5, top-.5), size, size, fill=False, color=colour, lw=1.5))
-        for j,(title,x) in enumerate(images.items()):
-            ax = show(fig.add_subplot(grid[r, j+1]), x[:, top:top+size, left:left+size], title if r == 0 else '')
-            ax.spines[:].set(color=colour, linewidth=1.5)
+        for j, (title, x) in enumerate(images.items()):
+            show(grid[r, j+1], x[:, top:top+size, left:left+size], title if r == 0 else '').spines[:].set(color=colour, linewidth=1.5)
     plt.close(fig)
     return fig

@@ -69,7 +69,7 @@ def train_barycenter(
     progress=True,  # show a bar
     callback=None,  # called with every record of metrics.jsonl
 ):  # -> the trained restorer, on the device of the one passed in
-    "Maximin training. `UserError`: other settings in `out`, too few sources, loss not finite."
+    "Train by BaryIR. `UserError`: other settings in `out`, too few sources, loss not finite"
     from lego_nb.maximin import Maximin
     return Maximin(restorer, sources, settings or BarycenterSettings(), out).train(progress, callback, 'barycenter')
 
@@ -77,7 +77,7 @@ def train_barycenter(
 def source_folders(
     text, # NAME=DIR, by commas
 ): # dict name -> folder
-    "The sources of a training. `UserError`: not of that form, a name twice, fewer than two, no such folder"
+    "Read the sources of a training. `UserError`: not of that form, a name twice, fewer than two, no such folder"
     folders = named_folders(text, 'sources')
     if len(folders) < 2: raise UserError(f'--sources {text}: give NAME=DIR,NAME=DIR, two or more')
     for folder in folders.values(): need_folder(folder)
@@ -86,18 +86,17 @@ def source_folders(
 def source_pairs(
     folders, # dict name -> folder
 ): # dict name -> pairs
-    "The pairs of every source. `UserError`: pairs that do not fit, clean images without a degradation's name"
-    from lego_nb.degrade import DEGRADATIONS
+    "Find the pairs of every source. `UserError`: pairs that do not fit, clean images without a degradation's name"
     from lego_nb.crops import training_pairs
-    fix = 'name the source after a degradation'
-    return {o: training_pairs(d, o if o in DEGRADATIONS else None, fix=fix) for o, d in folders.items()}
+    from lego_nb.degrade import DEGRADATIONS
+    return {o: training_pairs(d, o if o in DEGRADATIONS else None, fix='name the source after a degradation') for o, d in folders.items()}
 
 # %% ../nbs/75_barycenter.ipynb #3180cff6
 def start_barycenter(
     name, # a size, or the folder of a barycenter restorer
-    seed=0,
+    seed=0, # of new weights
 ): # `NetRestorer`
-    "A new restorer or one that exists. `UserError`: another kind of restorer"
+    "Make a new restorer or open one that exists. `UserError`: another kind of restorer"
     import torch
     from lego_nb.barycenter_net import SIZES, BarycenterNet
     from lego_nb.restorers import NetRestorer

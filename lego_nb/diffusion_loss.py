@@ -27,7 +27,7 @@ def make_denoiser(
     hints=2,  # images it is shown beside the noisy one
     seed=0,  # of its weights
 ):
-    "A diffusers UNet2DModel; attention, where there is any, stands in the middle alone."
+    "Make a diffusers UNet2DModel; attention, where there is any, stands in the middle alone"
     import lego_nb.autoencoder  # keeps the import below quiet
     from diffusers import UNet2DModel
     s = DENOISERS[size]
@@ -45,7 +45,7 @@ def noise_levels(
     t,  # steps, 1..999, B
     between,  # 0..1, B: from γ of step t to that of t + 1
 ) -> torch.Tensor:  # γ, B
-    "The share of the image's variance that is left."
+    "Compute the share of the image's variance that is left"
     gamma = (1 - torch.linspace(1e-6, 1e-2, 1000, dtype=torch.float64)).cumprod(0)
     return torch.lerp(gamma[t - 1], gamma[t], between.double()).float()
 
@@ -53,9 +53,9 @@ def noise_levels(
 def draw_noise(
     shape,  # of the images: B×3×H×W
     seeds,  # one int for each
-    settings,
+    settings,  # `NoiseAdaptationSettings`
 ) -> dict:  # noise B×3×H×W; gamma B; shuffle 2×B, which hints to exchange, for each of the two answers of D
-    "What the diffusion loss draws."
+    "Draw noise, its level and the exchange of hints, each image by its own seed"
     t, between, noise, shuffle = [], [], [], []
     for seed in seeds:
         g = torch.Generator().manual_seed(seed)
@@ -74,7 +74,7 @@ def noise_error(
     noise,  # B×3×H×W
     gamma,  # B
 ) -> torch.Tensor:  # B
-    "Mean squared error of the noise that the denoiser sees in a noisy `x`."
+    "Mean squared error of the noise that the denoiser sees in a noisy `x`"
     g, side = gamma.view(-1, 1, 1, 1), round((denoiser.config.out_channels/3)**.5)
     seen = torch.cat([g.sqrt()*x + (1 - g).sqrt()*noise, *hints], 1)
     out = F.pixel_shuffle(denoiser(F.pixel_unshuffle(seen, side), gamma).sample, side)
@@ -86,42 +86,39 @@ def shuffle_hints(
     b,  # B×3×H×W
     mask,  # B: true to exchange
 ) -> list:  # the two, with the masked images exchanged
-    "Channel shuffling: which hint is which is not told by the channels."
+    "Exchange hints (channel shuffling), so that channels do not tell which is which"
     mask = mask.view(-1, 1, 1, 1)
     return [torch.where(mask, b, a), torch.where(mask, a, b)]
 
-# %% ../nbs/68_diffusion_loss.ipynb #ab326430
 def swap_residuals(
     y,  # degraded, 2B×3×H×W: B synthetic images, then B real ones
     out,  # their restorations
 ) -> torch.Tensor:  # 2B×3×H×W
-    "Each image with what was added to the other."
+    "Add to each image what was added to the other"
     return y + (out - y).roll(len(y)//2, 0)
 
-# %% ../nbs/68_diffusion_loss.ipynb #f9386d43
 def contrast(
     right,  # errors with the restorations as hints, B
     wrong,  # errors with exchanged residuals, B
-    margin=.1,
-) -> torch.Tensor:
-    "The contrastive loss of a batch."
+    margin=.1,  # by which the first shall be lower
+) -> torch.Tensor:  # a number
+    "Compute the contrastive loss of a batch"
     return (right.mean() - wrong.mean() + margin).clamp(min=0)
 
-# %% ../nbs/68_diffusion_loss.ipynb #494195c2
 def ramp(
     epoch,  # passes over the pairs, a tensor
     length=300.,  # epochs until it stands still; 0: at once
 ) -> torch.Tensor:  # 0..0.987
-    "The share of its ceiling that the weight of the diffusion loss has."
+    "Compute the share of its ceiling that the weight of the diffusion loss has"
     return torch.tanh(2.5*(epoch/length).clamp(max=1)) if length else torch.ones_like(epoch)
 
 # %% ../nbs/68_diffusion_loss.ipynb #0515eb84
 class Joint(nn.Module):
-    "A restorer and the diffusion network that teaches it."
+    "A restorer and the diffusion network that teaches it, as one module"
     def __init__(
         self,
         restorer,  # with `predict`, which has gradients
-        settings,
+        settings,  # `NoiseAdaptationSettings`
         pace=0.,  # epochs per update
     ):
         super().__init__()
@@ -140,7 +137,7 @@ def errors(
     hints,  # list of one or two sets: 2B images, the synthetic ones first
     drawn,  # of `draw_noise`
 ) -> list:  # B errors for each of `hints`
-    "The errors of the diffusion network with each set of hints."
+    "The errors of the diffusion network with each set of hints"
     s, n, sets = self.settings, len(hints), [h.chunk(2) for h in hints]
     if s.conditions == 'both': sets = [shuffle_hints(*h, mask) for h, mask in zip(sets, drawn['shuffle'])]
     else: sets = [[h[i] for i in CONDITIONS[s.conditions]] for h in sets]
@@ -149,7 +146,6 @@ def errors(
     noise, gamma = (torch.cat([drawn[k]]*n) for k in ('noise', 'gamma'))
     return noise_error(self.denoiser, seen[0], seen[1:], noise, gamma).chunk(n)
 
-# %% ../nbs/68_diffusion_loss.ipynb #ad581453
 @patch
 def diffusion_loss(
     self: Joint,
@@ -158,7 +154,7 @@ def diffusion_loss(
     out,  # their restorations
     seeds,  # B ints
 ) -> torch.Tensor:  # B; the contrastive term is the same for all
-    "The diffusion loss, whose gradient reaches both networks."
+    "The diffusion loss, whose gradient reaches both networks"
     s = self.settings
     drawn = {k: v.to(x.device) for k, v in draw_noise(x.shape, seeds, s).items()}
     if not s.swap or s.conditions != 'both': return self.errors(x, [out], drawn)[0]
@@ -173,7 +169,7 @@ def forward(
     x,  # their targets; those of real images are not looked at
     seeds,  # one int for each
 ) -> torch.Tensor:  # B losses of restoration, then B of diffusion
-    "Both losses. `UserError`: unequal halves, or sides that the diffusion network cannot halve."
+    "Both losses. `UserError`: unequal halves, or sides that the diffusion network cannot halve"
     n, factor = len(y)//2, 2**(len(self.denoiser.config.block_out_channels) - 1)
     factor *= DENOISERS[self.settings.denoiser]['patch']
     if len(y) % 2: raise UserError('batch_size must be a multiple of twice the number of processes.')

@@ -67,7 +67,7 @@ def noise_settings(
     preset='denoise',  # a name in NOISE_PRESETS
     **changes,  # settings of NoiseAdaptationSettings; None: as the preset says
 ) -> NoiseAdaptationSettings:
-    "Settings by name. `UserError`: no such preset, or a value out of range."
+    "Make settings by name. `UserError`: no such preset, or a value out of range"
     if preset not in NOISE_PRESETS: raise UserError(f'No preset {preset!r}: choose {", ".join(NOISE_PRESETS)}.')
     return NoiseAdaptationSettings(**NOISE_PRESETS[preset] | {k: v for k, v in changes.items() if v is not None})
 
@@ -75,7 +75,7 @@ def noise_settings(
 def unpaired(
     images,  # dict id -> Path or 3×H×W, or a dataset like `Pairs`, whose targets are not read
 ):
-    "A dataset of images without targets; the image stands where the target would."
+    "Make a dataset of images without targets; the image stands where the target would"
     from lego_nb.datasets import Pairs
     if isinstance(images, dict): return Pairs([(id, o, o) for id, o in images.items()])
     if not isinstance(images, Pairs) or hasattr(images, 'complete'): return images
@@ -93,7 +93,7 @@ def adapt_noise(
     progress=True,  # show a bar
     callback=None,  # called with every record of metrics.jsonl: `id` is the loss of restoration, `ood` of diffusion
 ):  # -> the adapted restorer, of the same kind; the diffusion network is gone
-    "Joint training. `UserError`: what does not fit, other settings in `out`, loss not finite."
+    "Adapt by joint training. `UserError`: what does not fit, other settings in `out`, loss not finite"
     from lego_nb.diffusion_loss import Joint
     from lego_nb.finetune import finetune
     s = settings or NoiseAdaptationSettings()

@@ -83,6 +83,7 @@ class Transporter(Driver):
         if self.records: append_jsonl(result[1], self.records)
         return result[0].cpu()
 
+# %% ../nbs/73_transport_folder.ipynb #7ade43df
 def transport_folder(
     op,           # `Transport`
     files,        # id -> restored image, as from `image_files`

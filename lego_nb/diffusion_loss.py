@@ -21,7 +21,6 @@ DENOISERS = dict(
     paper=dict(widths=(64, 128, 256, 512), layers=2, dropout=.2, head=32, groups=32, patch=1),
     tiny=dict(widths=(32, 64), layers=1, dropout=0., head=None, groups=8, patch=2))
 
-# %% ../nbs/68_diffusion_loss.ipynb #0f406334
 def make_denoiser(
     size='paper',  # a name in DENOISERS
     hints=2,  # images it is shown beside the noisy one
@@ -49,7 +48,6 @@ def noise_levels(
     gamma = (1 - torch.linspace(1e-6, 1e-2, 1000, dtype=torch.float64)).cumprod(0)
     return torch.lerp(gamma[t - 1], gamma[t], between.double()).float()
 
-# %% ../nbs/68_diffusion_loss.ipynb #5e32ba55
 def draw_noise(
     shape,  # of the images: B×3×H×W
     seeds,  # one int for each
@@ -66,7 +64,6 @@ def draw_noise(
     return dict(noise=torch.stack(noise), gamma=noise_levels(torch.stack(t), torch.stack(between)),
                 shuffle=torch.stack(shuffle, 1))
 
-# %% ../nbs/68_diffusion_loss.ipynb #2da2bd00
 def noise_error(
     denoiser,  # of `make_denoiser`
     x,  # clean images, B×3×H×W
@@ -129,6 +126,24 @@ class Joint(nn.Module):
         self.denoiser = denoiser.to(next(restorer.parameters()).device)
         self.register_buffer('updates', torch.zeros((), dtype=torch.long))
 
+    def forward(
+        self,
+        y,  # degraded: B synthetic images, then B real ones
+        x,  # their targets; those of real images are not looked at
+        seeds,  # one int for each
+    ) -> torch.Tensor:  # B losses of restoration, then B of diffusion
+        "Both losses. `UserError`: unequal halves, or sides that the diffusion network cannot halve"
+        n, factor = len(y)//2, 2**(len(self.denoiser.config.block_out_channels) - 1)
+        factor *= DENOISERS[self.settings.denoiser]['patch']
+        if len(y) % 2: raise UserError('batch_size must be a multiple of twice the number of processes.')
+        if any(side % factor for side in y.shape[-2:]): raise UserError(f'crop must be a multiple of {factor}.')
+        out = self.restorer.predict(y)
+        weight = ramp(self.updates*self.pace, self.settings.ramp)
+        if self.training: self.updates += 1
+        loss = LOSSES.get(self.settings.loss)  # None: the restorer's own
+        clean = loss(out[:n], x[:n]) if loss else self.restorer(y[:n], x[:n], seeds[:n])
+        return torch.cat([clean, weight*self.diffusion_loss(x[:n], y, out, seeds[:n])])
+
 # %% ../nbs/68_diffusion_loss.ipynb #56f5d845
 @patch
 def errors(
@@ -160,23 +175,3 @@ def diffusion_loss(
     if not s.swap or s.conditions != 'both': return self.errors(x, [out], drawn)[0]
     right, wrong = self.errors(x, [out, swap_residuals(y, out)], drawn)
     return (right + contrast(right, wrong, s.margin))/2
-
-# %% ../nbs/68_diffusion_loss.ipynb #85de893b
-@patch
-def forward(
-    self: Joint,
-    y,  # degraded: B synthetic images, then B real ones
-    x,  # their targets; those of real images are not looked at
-    seeds,  # one int for each
-) -> torch.Tensor:  # B losses of restoration, then B of diffusion
-    "Both losses. `UserError`: unequal halves, or sides that the diffusion network cannot halve"
-    n, factor = len(y)//2, 2**(len(self.denoiser.config.block_out_channels) - 1)
-    factor *= DENOISERS[self.settings.denoiser]['patch']
-    if len(y) % 2: raise UserError('batch_size must be a multiple of twice the number of processes.')
-    if any(side % factor for side in y.shape[-2:]): raise UserError(f'crop must be a multiple of {factor}.')
-    out = self.restorer.predict(y)
-    weight = ramp(self.updates*self.pace, self.settings.ramp)
-    if self.training: self.updates += 1
-    loss = LOSSES.get(self.settings.loss)  # None: the restorer's own
-    clean = loss(out[:n], x[:n]) if loss else self.restorer(y[:n], x[:n], seeds[:n])
-    return torch.cat([clean, weight*self.diffusion_loss(x[:n], y, out, seeds[:n])])

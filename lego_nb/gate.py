@@ -81,7 +81,6 @@ def where_it_can(
         return torch.cat([lenient(o) for o in x.split(1)]) if len(x) > 1 else torch.full((1,), torch.nan)
     return lenient
 
-# %% ../nbs/45_gate.ipynb #9b6b8eca
 def gate_metric(
     name, # niqe-pocket, a no-reference metric of pyiqa, or niqe:FILE with statistics of one's own
     device='cpu', # torch device
@@ -230,22 +229,6 @@ def faithful(
 
 def _passing(rows, settings): return np.all([*faithful(rows, settings).values(), np.ones(len(rows), bool)], 0)
 
-# %% ../nbs/45_gate.ipynb #b90cba43
-def _verdict(row, value, least, m):
-    "Whether a row is kept, and why"
-    said = []
-    for k, limit in m.limits.items():
-        (sign, unit, of), v = CHECKS[k], row['scores'][k]
-        if v is None: said.append(f'{k} has no value here')
-        elif sign*v < sign*limit: said.append(f'{k} {v:.3g}{unit} {of}, at {"least" if sign > 0 else "most"} {limit:g} asked')
-    if said: return False, f'fidelity: {"; ".join(said)}'
-    if m.mode == 'none': return True, 'no score asked'
-    if not np.isfinite(value): return False, f'score: {m.metric} has no value here'
-    sign = _sign(m)
-    if m.mode == 'gain': said = f'{"lower" if sign < 0 else "higher"} by {value:.3f}, at least {least:.3f} asked'
-    else: said = f'{sign*value:.3f}, {"at most" if sign < 0 else "at least"} {sign*least:.3f} asked'
-    return bool(value >= least), f'score: {m.metric} {said}'
-
 # %% ../nbs/45_gate.ipynb #d2d86557
 def _spread(x): return ' | '.join(f'{v:.2f}' for v in np.percentile(x, [0, 25, 50, 75, 100])) + ' (least, quartiles, most)'
 
@@ -279,7 +262,22 @@ def nothing_passes(
     else: what = f'{m.metric} is {_spread(sign*x)}, {"lower" if sign < 0 else "higher"} is better'
     return f'{head}: {what}; value {half:g} would pass half'
 
-# %% ../nbs/45_gate.ipynb #f4724186
+# %% ../nbs/45_gate.ipynb #b90cba43
+def _verdict(row, value, least, m):
+    "Whether a row is kept, and why"
+    said = []
+    for k, limit in m.limits.items():
+        (sign, unit, of), v = CHECKS[k], row['scores'][k]
+        if v is None: said.append(f'{k} has no value here')
+        elif sign*v < sign*limit: said.append(f'{k} {v:.3g}{unit} {of}, at {"least" if sign > 0 else "most"} {limit:g} asked')
+    if said: return False, f'fidelity: {"; ".join(said)}'
+    if m.mode == 'none': return True, 'no score asked'
+    if not np.isfinite(value): return False, f'score: {m.metric} has no value here'
+    sign = _sign(m)
+    if m.mode == 'gain': said = f'{"lower" if sign < 0 else "higher"} by {value:.3f}, at least {least:.3f} asked'
+    else: said = f'{sign*value:.3f}, {"at most" if sign < 0 else "at least"} {sign*least:.3f} asked'
+    return bool(value >= least), f'score: {m.metric} {said}'
+
 def decide(
     rows:list, # with `scores`, see `score_rows`
     settings:GateSettings, # of the gate

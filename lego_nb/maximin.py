@@ -52,7 +52,6 @@ def distance(
     d = (z - b).flatten(1).square().mean(1)
     return (d + 1e-12).sqrt() if cost == 'norm' else d/2  # the root has no derivative at 0
 
-# %% ../nbs/69_maximin.ipynb #2f7e03f5
 def contrast(
     s,  # B×... residuals
     k,  # B sources, as numbers
@@ -69,7 +68,6 @@ def contrast(
     cost = near.logsumexp(1) - near.masked_fill(~same, -1e4).logsumexp(1)
     return cost*same.any(1)
 
-# %% ../nbs/69_maximin.ipynb #40168452
 def orthogonality(
     b,  # B×... barycenter features
     s,  # B×... residuals
@@ -101,7 +99,6 @@ def dual_value(
     cost = terms['distance'] + s.contrast*terms['contrast'] + s.orthogonality*terms['orthogonality']
     return w @ (cost - terms['potential'])
 
-# %% ../nbs/69_maximin.ipynb #6bce2eee
 def move(
     value,  # scalar
     params,  # what shall move; all else stays
@@ -204,7 +201,6 @@ def prepare(self: Maximin):
     self.optimizer, self.scheduler = acc.prepare(opt, schedule)
     self.ema = EMAModel(self.params, decay=s.ema, foreach=True) if s.ema else None
 
-# %% ../nbs/69_maximin.ipynb #67d71fc7
 @patch
 def draw(
     self: Maximin,

@@ -111,7 +111,6 @@ def restored_files(
     from lego_nb.load_restorer import load_restorer
     return files, load_restorer(restorer, device)
 
-# %% ../nbs/73_transport_folder.ipynb #d0c89f30
 def write_demo_folders(
     out,  # Path: gets natural, degraded, test/lq, test/gt
     n=12, # crops on each side of the fit

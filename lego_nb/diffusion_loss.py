@@ -21,13 +21,12 @@ DENOISERS = dict(
     paper=dict(widths=(64, 128, 256, 512), layers=2, dropout=.2, head=32, groups=32, patch=1),
     tiny=dict(widths=(32, 64), layers=1, dropout=0., head=None, groups=8, patch=2))
 
-# %% ../nbs/68_diffusion_loss.ipynb #0f406334
 def make_denoiser(
     size='paper',  # a name in DENOISERS
     hints=2,  # images it is shown beside the noisy one
     seed=0,  # of its weights
 ):
-    "A diffusers UNet2DModel; attention, where there is any, stands in the middle alone."
+    "Make a diffusers UNet2DModel; attention, where there is any, stands in the middle alone"
     import lego_nb.autoencoder  # keeps the import below quiet
     from diffusers import UNet2DModel
     s = DENOISERS[size]
@@ -45,17 +44,16 @@ def noise_levels(
     t,  # steps, 1..999, B
     between,  # 0..1, B: from γ of step t to that of t + 1
 ) -> torch.Tensor:  # γ, B
-    "The share of the image's variance that is left."
+    "Compute the share of the image's variance that is left"
     gamma = (1 - torch.linspace(1e-6, 1e-2, 1000, dtype=torch.float64)).cumprod(0)
     return torch.lerp(gamma[t - 1], gamma[t], between.double()).float()
 
-# %% ../nbs/68_diffusion_loss.ipynb #5e32ba55
 def draw_noise(
     shape,  # of the images: B×3×H×W
     seeds,  # one int for each
-    settings,
+    settings,  # `NoiseAdaptationSettings`
 ) -> dict:  # noise B×3×H×W; gamma B; shuffle 2×B, which hints to exchange, for each of the two answers of D
-    "What the diffusion loss draws."
+    "Draw noise, its level and the exchange of hints, each image by its own seed"
     t, between, noise, shuffle = [], [], [], []
     for seed in seeds:
         g = torch.Generator().manual_seed(seed)
@@ -66,7 +64,6 @@ def draw_noise(
     return dict(noise=torch.stack(noise), gamma=noise_levels(torch.stack(t), torch.stack(between)),
                 shuffle=torch.stack(shuffle, 1))
 
-# %% ../nbs/68_diffusion_loss.ipynb #2da2bd00
 def noise_error(
     denoiser,  # of `make_denoiser`
     x,  # clean images, B×3×H×W
@@ -74,7 +71,7 @@ def noise_error(
     noise,  # B×3×H×W
     gamma,  # B
 ) -> torch.Tensor:  # B
-    "Mean squared error of the noise that the denoiser sees in a noisy `x`."
+    "Mean squared error of the noise that the denoiser sees in a noisy `x`"
     g, side = gamma.view(-1, 1, 1, 1), round((denoiser.config.out_channels/3)**.5)
     seen = torch.cat([g.sqrt()*x + (1 - g).sqrt()*noise, *hints], 1)
     out = F.pixel_shuffle(denoiser(F.pixel_unshuffle(seen, side), gamma).sample, side)
@@ -86,42 +83,39 @@ def shuffle_hints(
     b,  # B×3×H×W
     mask,  # B: true to exchange
 ) -> list:  # the two, with the masked images exchanged
-    "Channel shuffling: which hint is which is not told by the channels."
+    "Exchange hints (channel shuffling), so that channels do not tell which is which"
     mask = mask.view(-1, 1, 1, 1)
     return [torch.where(mask, b, a), torch.where(mask, a, b)]
 
-# %% ../nbs/68_diffusion_loss.ipynb #ab326430
 def swap_residuals(
     y,  # degraded, 2B×3×H×W: B synthetic images, then B real ones
     out,  # their restorations
 ) -> torch.Tensor:  # 2B×3×H×W
-    "Each image with what was added to the other."
+    "Add to each image what was added to the other"
     return y + (out - y).roll(len(y)//2, 0)
 
-# %% ../nbs/68_diffusion_loss.ipynb #f9386d43
 def contrast(
     right,  # errors with the restorations as hints, B
     wrong,  # errors with exchanged residuals, B
-    margin=.1,
-) -> torch.Tensor:
-    "The contrastive loss of a batch."
+    margin=.1,  # by which the first shall be lower
+) -> torch.Tensor:  # a number
+    "Compute the contrastive loss of a batch"
     return (right.mean() - wrong.mean() + margin).clamp(min=0)
 
-# %% ../nbs/68_diffusion_loss.ipynb #494195c2
 def ramp(
     epoch,  # passes over the pairs, a tensor
     length=300.,  # epochs until it stands still; 0: at once
 ) -> torch.Tensor:  # 0..0.987
-    "The share of its ceiling that the weight of the diffusion loss has."
+    "Compute the share of its ceiling that the weight of the diffusion loss has"
     return torch.tanh(2.5*(epoch/length).clamp(max=1)) if length else torch.ones_like(epoch)
 
 # %% ../nbs/68_diffusion_loss.ipynb #0515eb84
 class Joint(nn.Module):
-    "A restorer and the diffusion network that teaches it."
+    "A restorer and the diffusion network that teaches it, as one module"
     def __init__(
         self,
         restorer,  # with `predict`, which has gradients
-        settings,
+        settings,  # `NoiseAdaptationSettings`
         pace=0.,  # epochs per update
     ):
         super().__init__()
@@ -132,6 +126,24 @@ class Joint(nn.Module):
         self.denoiser = denoiser.to(next(restorer.parameters()).device)
         self.register_buffer('updates', torch.zeros((), dtype=torch.long))
 
+    def forward(
+        self,
+        y,  # degraded: B synthetic images, then B real ones
+        x,  # their targets; those of real images are not looked at
+        seeds,  # one int for each
+    ) -> torch.Tensor:  # B losses of restoration, then B of diffusion
+        "Both losses. `UserError`: unequal halves, or sides that the diffusion network cannot halve"
+        n, factor = len(y)//2, 2**(len(self.denoiser.config.block_out_channels) - 1)
+        factor *= DENOISERS[self.settings.denoiser]['patch']
+        if len(y) % 2: raise UserError('batch_size must be a multiple of twice the number of processes.')
+        if any(side % factor for side in y.shape[-2:]): raise UserError(f'crop must be a multiple of {factor}.')
+        out = self.restorer.predict(y)
+        weight = ramp(self.updates*self.pace, self.settings.ramp)
+        if self.training: self.updates += 1
+        loss = LOSSES.get(self.settings.loss)  # None: the restorer's own
+        clean = loss(out[:n], x[:n]) if loss else self.restorer(y[:n], x[:n], seeds[:n])
+        return torch.cat([clean, weight*self.diffusion_loss(x[:n], y, out, seeds[:n])])
+
 # %% ../nbs/68_diffusion_loss.ipynb #56f5d845
 @patch
 def errors(
@@ -140,7 +152,7 @@ def errors(
     hints,  # list of one or two sets: 2B images, the synthetic ones first
     drawn,  # of `draw_noise`
 ) -> list:  # B errors for each of `hints`
-    "The errors of the diffusion network with each set of hints."
+    "The errors of the diffusion network with each set of hints"
     s, n, sets = self.settings, len(hints), [h.chunk(2) for h in hints]
     if s.conditions == 'both': sets = [shuffle_hints(*h, mask) for h, mask in zip(sets, drawn['shuffle'])]
     else: sets = [[h[i] for i in CONDITIONS[s.conditions]] for h in sets]
@@ -149,7 +161,6 @@ def errors(
     noise, gamma = (torch.cat([drawn[k]]*n) for k in ('noise', 'gamma'))
     return noise_error(self.denoiser, seen[0], seen[1:], noise, gamma).chunk(n)
 
-# %% ../nbs/68_diffusion_loss.ipynb #ad581453
 @patch
 def diffusion_loss(
     self: Joint,
@@ -158,29 +169,9 @@ def diffusion_loss(
     out,  # their restorations
     seeds,  # B ints
 ) -> torch.Tensor:  # B; the contrastive term is the same for all
-    "The diffusion loss, whose gradient reaches both networks."
+    "The diffusion loss, whose gradient reaches both networks"
     s = self.settings
     drawn = {k: v.to(x.device) for k, v in draw_noise(x.shape, seeds, s).items()}
     if not s.swap or s.conditions != 'both': return self.errors(x, [out], drawn)[0]
     right, wrong = self.errors(x, [out, swap_residuals(y, out)], drawn)
     return (right + contrast(right, wrong, s.margin))/2
-
-# %% ../nbs/68_diffusion_loss.ipynb #85de893b
-@patch
-def forward(
-    self: Joint,
-    y,  # degraded: B synthetic images, then B real ones
-    x,  # their targets; those of real images are not looked at
-    seeds,  # one int for each
-) -> torch.Tensor:  # B losses of restoration, then B of diffusion
-    "Both losses. `UserError`: unequal halves, or sides that the diffusion network cannot halve."
-    n, factor = len(y)//2, 2**(len(self.denoiser.config.block_out_channels) - 1)
-    factor *= DENOISERS[self.settings.denoiser]['patch']
-    if len(y) % 2: raise UserError('batch_size must be a multiple of twice the number of processes.')
-    if any(side % factor for side in y.shape[-2:]): raise UserError(f'crop must be a multiple of {factor}.')
-    out = self.restorer.predict(y)
-    weight = ramp(self.updates*self.pace, self.settings.ramp)
-    if self.training: self.updates += 1
-    loss = LOSSES.get(self.settings.loss)  # None: the restorer's own
-    clean = loss(out[:n], x[:n]) if loss else self.restorer(y[:n], x[:n], seeds[:n])
-    return torch.cat([clean, weight*self.diffusion_loss(x[:n], y, out, seeds[:n])])

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'OTHERS', 'PLUGINS', 'INSTALL', 'UserError', 'Failed', 'Unreadable', 'need_folder', 'leave_out',
-           'atomic_path', 'link', 'readable', 'cure', 'walk_files', 'left_out', 'image_id', 'image_files', 'write_json',
-           'read_jsonl', 'append_jsonl', 'write_jsonl', 'read_text', 'read_table', 'write_csv', 'markdown_grid',
-           'numbers', 'content']
+           'named_folders', 'atomic_path', 'link', 'readable', 'cure', 'walk_files', 'left_out', 'image_id',
+           'image_files', 'write_json', 'read_jsonl', 'append_jsonl', 'write_jsonl', 'read_text', 'read_table',
+           'write_csv', 'markdown_grid', 'numbers', 'content']
 
 # %% ../nbs/00_files.ipynb #5d6f7f98
-import contextlib, csv, functools, hashlib, importlib.util, io, json, math, os, secrets, shutil, unicodedata
+import contextlib, csv, functools, hashlib, importlib.util, io, json, math, os, re, secrets, shutil, unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -35,6 +35,18 @@ def leave_out(e,  # `Unreadable`, or a line of text
     "Name what is left out, once in a process."
     if (str(e), say) not in _named: say(f'left out: {e}')
     _named.add((str(e), say))
+
+# %% ../nbs/00_files.ipynb #13934068
+def named_folders(
+    text,  # NAME=DIR, by commas
+    option='results',  # its name, for the message
+) -> dict:  # name -> folder, as text
+    "Read names and folders. `UserError`: not of that form, or a name twice."
+    parts = [o.strip().partition('=') for o in (text or '').split(',')]
+    wrong = [o for o, eq, d in parts if not (o and eq and d)]
+    if wrong or len({o for o, *_ in parts}) < len(parts):
+        raise UserError(f'--{option} {text}: give NAME=DIR,NAME=DIR, each name once')
+    return {o: d for o, _, d in parts}
 
 # %% ../nbs/00_files.ipynb #6919ee6a
 @contextlib.contextmanager
@@ -210,10 +222,12 @@ def write_csv(rows,  # dicts with the same keys
         w.writeheader()
         w.writerows(rows)
 
-def markdown_grid(lines,  # of cells, the head first
-                  right=()):  # numbers of the columns that stand to the right
-    "Lines of cells as a table in Markdown."
-    head, *rest = [[str(c) for c in line] for line in lines]
+def markdown_grid(
+    lines,  # of cells, the head first
+    right=(),  # numbers of the columns that stand to the right
+) -> str:
+    "Lines of cells as a table in Markdown; what a name holds of `|`, `<` and line ends cannot break it."
+    head, *rest = [[' '.join(re.sub(r'(?=[|<])', r'\\', str(c)).splitlines()) for c in line] for line in lines]
     rule = ['--:' if k in right else '---' for k in range(len(head))]
     return '\n'.join(f'| {" | ".join(line)} |' for line in (head, rule, *rest))
 
@@ -225,11 +239,15 @@ def numbers(option,  # its name, for the message
     try: return tuple(dict.fromkeys(kind(o) for o in str(text).split(',')))
     except ValueError: raise UserError(f'--{option} {text}: give numbers by commas') from None
 
-def content(path): # a file
-    "BLAKE2 of all bytes of a file, 32 hex digits; None where it cannot be read."
-    h = hashlib.blake2b(digest_size=16)
+def content(
+    *files,       # paths, read one after another
+    sha256=False, # 64 digits that other programs know; else 32 of BLAKE2
+): # hexadecimal digits, or None where a file cannot be read
+    "Hash all bytes of files."
+    h = hashlib.sha256() if sha256 else hashlib.blake2b(digest_size=16)
     try:
-        with open(path, 'rb') as f:
-            while part := f.read(2**20): h.update(part)
+        for path in files:
+            with open(path, 'rb') as f:
+                while part := f.read(2**20): h.update(part)
     except OSError: return None
     return h.hexdigest()

@@ -10,7 +10,7 @@ __all__ = ['matrix_powers', 'ot_map', 'Gaussian', 'w2', 'Moments', 'fold_weights
 import torch
 import torch.nn.functional as F
 from dataclasses import dataclass
-from fastcore.basics import patch, store_attr
+from fastcore.basics import store_attr
 from .files import UserError
 
 # %% ../nbs/70_gaussian_maps.ipynb #44b581ad
@@ -87,16 +87,14 @@ class Moments:
                 self.second[j, j + k] += m
                 if j + k + 1 < p: m = m - rows[j].T@rows[j + k] + rows[j + n].T@rows[j + k + n]
 
-# %% ../nbs/70_gaussian_maps.ipynb #718ae071
-@patch
-def gaussian(self:Moments):
-    "Mean and unbiased covariance, channels first as `F.unfold` has them"
-    p, c, m = self.patch, self.channels, self.second
-    half = m.permute(0, 2, 1, 3).reshape(p*p*c, -1) # blocks above the diagonal; those below follow by symmetry
-    upper = torch.ones(p, p).triu().repeat_interleave(c*p, 0).repeat_interleave(c*p, 1).bool().to(m.device)
-    full = half.where(upper, half.T).reshape(p, c, p, p, c, p).permute(1, 0, 2, 4, 3, 5).reshape(c*p*p, -1)
-    mean = self.first.reshape(p, c, p).permute(1, 0, 2).flatten()/self.n
-    return Gaussian(mean, (full - self.n*torch.outer(mean, mean))/(self.n - 1), self.n, self.images)
+    def gaussian(self):
+        "Mean and unbiased covariance, channels first as `F.unfold` has them"
+        p, c, m = self.patch, self.channels, self.second
+        half = m.permute(0, 2, 1, 3).reshape(p*p*c, -1) # blocks above the diagonal; those below follow by symmetry
+        upper = torch.ones(p, p).triu().repeat_interleave(c*p, 0).repeat_interleave(c*p, 1).bool().to(m.device)
+        full = half.where(upper, half.T).reshape(p, c, p, p, c, p).permute(1, 0, 2, 4, 3, 5).reshape(c*p*p, -1)
+        mean = self.first.reshape(p, c, p).permute(1, 0, 2).flatten()/self.n
+        return Gaussian(mean, (full - self.n*torch.outer(mean, mean))/(self.n - 1), self.n, self.images)
 
 # %% ../nbs/70_gaussian_maps.ipynb #7007cf73
 def fold_weights(

@@ -10,6 +10,7 @@ import torch
 from .flow import integrate
 from .files import UserError
 from .images import image_seed
+from .options import PROMPT
 
 # %% ../nbs/41_generation.ipynb #c0a6f9f4
 PROMPT = 'a clean, sharp, high-quality image'

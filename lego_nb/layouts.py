@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Split', 'LAYOUTS', 'TRUTH_NAMES', 'expected_tree', 'read_layout', 'find_layout', 'speaks_of_truth', 'check_loose',
-           'read_prompts', 'named_folders']
+           'read_prompts']
 
 # %% ../nbs/17_layouts.ipynb #ec552104
 import itertools, json, os, re, unicodedata
@@ -201,14 +201,3 @@ def read_prompts(path,  # .json {id: prompt}, .jsonl with id and prompt, or .csv
     except FileNotFoundError: raise UserError(f'{path}: no such file of prompts') from None
     except (ValueError, KeyError, AttributeError, TypeError): pass
     raise UserError(f'{path}: give prompts as .json {{"id": "prompt"}}, .jsonl with id and prompt, or .csv with the columns id and prompt')
-
-# %% ../nbs/17_layouts.ipynb #13934068
-def named_folders(text,              # NAME=DIR, by commas
-                  option='results',  # its name, for the message
-) -> dict:                           # name -> folder, as text
-    "Read names and folders. `UserError`: not of that form, or a name twice."
-    parts = [o.strip().partition('=') for o in (text or '').split(',')]
-    wrong = [o for o, eq, d in parts if not (o and eq and d)]
-    if wrong or len({o for o, *_ in parts}) < len(parts):
-        raise UserError(f'--{option} {text}: give NAME=DIR,NAME=DIR, each name once')
-    return {o: d for o, _, d in parts}

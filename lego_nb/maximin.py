@@ -22,7 +22,7 @@ from .restorers import LOSSES
 
 # %% ../nbs/69_maximin.ipynb #ada5a17e
 class Potentials(nn.Module):
-    "K potentials whose weighted sum is zero everywhere."
+    "K potentials whose weighted sum is zero everywhere"
     def __init__(
         self,
         nets,  # K modules, each from points of the latent space to B×1
@@ -31,11 +31,14 @@ class Potentials(nn.Module):
         super().__init__()
         self.nets = nn.ModuleList(nets)
         w = torch.tensor(weights or [1.]*len(self.nets), dtype=torch.double)
-        if len(w) != len(self.nets) or w.min() <= 0:
-            raise UserError(f'{len(self.nets)} sources need as many positive weights.')
+        if len(w) != len(self.nets) or w.min() <= 0: raise UserError(f'{len(self.nets)} sources need as many positive weights.')
         self.register_buffer('weights', (w/w.sum()).float())
 
-    def forward(self, b):
+    def forward(
+        self,
+        b,  # B points of the latent space
+    ) -> torch.Tensor:  # B×K
+        "Values of all potentials"
         g = torch.cat([net(b) for net in self.nets], 1)
         return g - (g @ self.weights)[:, None]
 
@@ -45,19 +48,18 @@ def distance(
     b,  # B×... where they arrive
     cost='norm',  # or 'square': half the squared norm
 ) -> torch.Tensor:  # B
-    "How far each latent is moved, per element."
+    "Measure how far each latent is moved, per element"
     d = (z - b).flatten(1).square().mean(1)
     return (d + 1e-12).sqrt() if cost == 'norm' else d/2  # the root has no derivative at 0
 
-# %% ../nbs/69_maximin.ipynb #2f7e03f5
 def contrast(
     s,  # B×... residuals
     k,  # B sources, as numbers
-    temperature=.07,
+    temperature=.07,  # τ
     own=True,  # an image is among those like itself
     pool=False,  # compare means over pixels, not whole maps
 ) -> torch.Tensor:  # B, from 0; 0 for an image without others of its source, where `own` is off
-    "The contrastive cost of each residual in its batch."
+    "Compute the contrastive cost of each residual in its batch"
     u = F.normalize(s.flatten(2).mean(2) if pool and s.ndim > 2 else s.flatten(1), dim=1)
     near, same = u @ u.T/temperature, k[:, None] == k
     if not own:
@@ -66,12 +68,11 @@ def contrast(
     cost = near.logsumexp(1) - near.masked_fill(~same, -1e4).logsumexp(1)
     return cost*same.any(1)
 
-# %% ../nbs/69_maximin.ipynb #40168452
 def orthogonality(
     b,  # B×... barycenter features
     s,  # B×... residuals
 ) -> torch.Tensor:  # B, from 0 to B
-    "The sum of squared cosines between each of `b` and all of `s`."
+    "Sum the squared cosines between each of `b` and all of `s`"
     b, s = (F.normalize(o.flatten(1), dim=1) for o in (b, s))
     return (b @ s.T).square().sum(1)
 
@@ -83,7 +84,7 @@ def transport_terms(
     potentials,  # `Potentials`
     s,  # `BarycenterSettings`
 ) -> dict:  # distance, contrast, orthogonality, potential: B each
-    "The parts of the dual for each image."
+    "Compute the parts of the dual for each image"
     z, b = z.float(), b.float()
     f = potentials(b).gather(1, k[:, None])[:, 0]
     return dict(distance=distance(z, b, s.cost), contrast=contrast(z - b, k, s.temperature, s.own, s.pool),
@@ -93,20 +94,19 @@ def dual_value(
     terms,  # of `transport_terms`
     w,  # B weights
     s,  # `BarycenterSettings`
-) -> torch.Tensor:
-    "The dual's estimate: small for the map, large for the potentials."
+) -> torch.Tensor:  # a number
+    "Estimate the dual: small for the map, large for the potentials"
     cost = terms['distance'] + s.contrast*terms['contrast'] + s.orthogonality*terms['orthogonality']
     return w @ (cost - terms['potential'])
 
-# %% ../nbs/69_maximin.ipynb #6bce2eee
 def move(
     value,  # scalar
     params,  # what shall move; all else stays
-    optimizer,
+    optimizer,  # of `params`, and perhaps of others
     clip=0.,  # largest norm of the gradient; 0: no limit
     reduce=None,  # of a gradient over processes
-) -> torch.Tensor:
-    "One step of `params` down `value`; returns the norm of the gradient."
+) -> torch.Tensor:  # norm of the gradient
+    "Take one step of `params` down `value`"
     for p, g in zip(params, torch.autograd.grad(value, params)): p.grad = reduce(g) if reduce else g
     norm = nn.utils.clip_grad_norm_(params, clip or math.inf)
     optimizer.step()
@@ -119,7 +119,7 @@ def latent_potential(
     side,  # of its map
     width=64,  # of the last hidden layer
 ) -> nn.Sequential:
-    "A potential on latent maps B×channels×side×side."
+    "Make a potential on latent maps B×channels×side×side"
     n = channels*(side//4)**2
     net = nn.Sequential(nn.Conv2d(channels, channels, 4, 4, groups=4), nn.LeakyReLU(.2), nn.Flatten(),
                         nn.Linear(n, n//4), nn.Linear(n//4, width), nn.LeakyReLU(.2), nn.Linear(width, 1))
@@ -129,15 +129,14 @@ def latent_potential(
 
 # %% ../nbs/69_maximin.ipynb #c6a8bc81
 def turns(
-    step, # from 0
-    batch, # images of a batch
-    k, # number of a source
-    sources, # how many there are
-): # int
-    "How many images of source `k` the batch of `step` has."
+    step,  # from 0
+    batch,  # images of a batch
+    k,  # number of a source
+    sources,  # how many there are
+) -> int:
+    "Count the images of source `k` in the batch of `step`"
     return sum(i % sources == k for i in range(step*batch, (step + 1)*batch))
 
-# %% ../nbs/69_maximin.ipynb #0e12970f
 def draw_sources(
     sources,  # dict name -> pairs, with the interface of `Pairs`
     step,  # from 0
@@ -147,7 +146,7 @@ def draw_sources(
     device='cpu',  # where degradations are computed
     read=map,  # as in `draw_batch`
 ) -> dict:  # ids; lq and gt B×3×H×W; source B, a number each
-    "The batch of `step`, source by source."
+    "Draw the batch of `step`, source by source"
     parts, numbers = [], []
     for k, (name, pairs) in enumerate(sources.items()):
         n = turns(step, s.batch_size, k, len(sources))
@@ -160,14 +159,14 @@ def draw_sources(
 
 # %% ../nbs/69_maximin.ipynb #485e88f8
 class Maximin(Adaptation):
-    "A barycenter restorer and its potentials in training."
+    "A barycenter restorer and its potentials in training"
     cure = 'lower lr ({lr}) or potential_lr, or set clip'
 
     def __init__(
         self,
         restorer,  # NetRestorer around a `BarycenterNet`; a copy of it is trained
         sources,  # dict name -> pairs
-        settings,
+        settings,  # `BarycenterSettings`
         out,  # folder of states/ and metrics.jsonl
     ):
         s, self.settings, self.out, self.step = settings, settings, Path(out), 0
@@ -187,7 +186,7 @@ class Maximin(Adaptation):
 # %% ../nbs/69_maximin.ipynb #51957563
 @patch
 def prepare(self: Maximin):
-    "One optimiser for both players, its schedule, the average, on the device of the restorer."
+    "One optimiser for both players, its schedule, the average, on the device of the restorer"
     import lego_nb.autoencoder  # keeps the imports below quiet
     from diffusers.training_utils import EMAModel
     s, device = self.settings, next(self.restorer.parameters()).device
@@ -202,10 +201,14 @@ def prepare(self: Maximin):
     self.optimizer, self.scheduler = acc.prepare(opt, schedule)
     self.ema = EMAModel(self.params, decay=s.ema, foreach=True) if s.ema else None
 
-# %% ../nbs/69_maximin.ipynb #67d71fc7
 @patch
-def draw(self: Maximin, step, rank=None, world=None) -> dict:
-    "The part of the batch of `step`, from 0, that this process has, or process `rank` of `world`."
+def draw(
+    self: Maximin,
+    step,  # from 0
+    rank=None,  # of a process; None: of this one
+    world=None,  # processes; None: as many as there are
+) -> dict:  # of `draw_sources`
+    "The part of the batch of `step` that a process has"
     acc, read = self.accelerator, self.pool.map if self.pool else map
     share = (acc.process_index, acc.num_processes) if world is None else (rank, world)
     return draw_sources(self.sources, step, self.settings, *share, acc.device, read)
@@ -216,7 +219,7 @@ def update(
     self: Maximin,
     batch,  # of `draw`
 ):
-    "One step of the restorer and, in its turn, one of the potentials."
+    "One step of the restorer and, in its turn, one of the potentials"
     acc, s, restorer, potentials = self.accelerator, self.settings, *(self.model[k] for k in ('restorer', 'potentials'))
     y, x, k = (batch[o].to(acc.device, non_blocking=True) for o in ('lq', 'gt', 'source'))
     criterion = LOSSES.get(restorer.criterion, restorer.criterion)
@@ -240,21 +243,28 @@ def update(
 
 # %% ../nbs/69_maximin.ipynb #6cb81c27
 @patch
-def record(self: Maximin, step, lr, facts) -> dict:
-    "A line of the log."
+def record(
+    self: Maximin,
+    step,  # from 0
+    lr,  # learning rate of the restorer
+    facts,  # numbers of `update`
+) -> dict:
+    "A line of the log"
     names = 'loss', 'dual', 'distance', 'contrast', 'orthogonality', 'potential', 'grad_norm'
     return dict(step=step + 1, **dict(zip(names, facts)), lr=lr)
 
-# %% ../nbs/69_maximin.ipynb #f9073707
 @patch
 def identity(self: Maximin) -> dict:
-    "What must be the same for a checkpoint to be continued."
+    "What must be the same for a checkpoint to be continued"
     facts = asdict(self.settings)
     for k in 'checkpoint_every', 'workers', 'log_with', 'explode': del facts[k]
     return facts | dict(net=self.restorer.config, sources={k: len(pairs) for k, pairs in self.sources.items()})
 
 @patch
-def adapted(self: Maximin, device):
-    "The trained restorer with the averaged weights, without potentials."
+def adapted(
+    self: Maximin,
+    device,  # where the restorer shall be
+):
+    "The trained restorer with the averaged weights, without potentials"
     if self.ema: self.ema.copy_to(self.params)
     return copy.deepcopy(self.model['restorer']).to(device).eval()

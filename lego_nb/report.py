@@ -14,7 +14,8 @@ from .control import control_means, prompt_adds
 from .evaluation import caption, gains, headline, read_scores, results_grid
 from .figures import detail_box, gains_plot, loss_plot, pick
 from .files import UserError, atomic_path, image_files, read_jsonl
-from .gate import GateSettings, gate_summary, lower_is_better
+from .options import GateSettings
+from .gate import gate_summary, lower_is_better
 from .images import read_image
 from .inputs import read_config
 
@@ -142,9 +143,7 @@ def _control(r):
 
 def _gate(r):
     if not r.pseudo: return None
-    names = dict(metric='gate', mode='gate_mode', value='gate_value', min_fidelity='min_fidelity',
-                 fidelity='fidelity', whole_image='whole_image', perceptual='perceptual')
-    s = GateSettings(**{k: r.settings[v] for k, v in names.items() if v in r.settings})
+    s = GateSettings.of(r.settings)
     g = gate_summary(r.pseudo, s)
     cells = [s.metric, s.mode, 'none' if s.min_fidelity is None else f'{s.min_fidelity:g} dB', f'{g["generated"]:,}',
              'none' if g['threshold'] is None else f'{g["threshold"]:.2f}', f'{g["kept"]:,}', f'{g["pass_rate"]:.1%}']

@@ -85,6 +85,7 @@ class Transporter(FolderMap):
         if self.records: append_jsonl(result[1], self.records)
         return result[0].cpu()
 
+# %% ../nbs/73_transport_folder.ipynb #7ade43df
 def transport_folder(
     op,           # `Transport`
     files,        # id -> restored image, as from `image_files`
@@ -112,7 +113,6 @@ def restored_files(
     from lego_nb.load_restorer import load_restorer
     return files, load_restorer(restorer, device)
 
-# %% ../nbs/73_transport_folder.ipynb #d0c89f30
 def write_demo_folders(
     out,  # Path: gets natural, degraded, test/lq, test/gt
     n=12, # crops on each side of the fit

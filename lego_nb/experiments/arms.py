@@ -63,7 +63,7 @@ def refined(
     from lego_nb.refine_folder import refine_folder
     if all((out/f'{i}.png').exists() for i in files): return out
     run.say(f'  {run.out.name} {out.name}: {len(files)} images')
-    failed = refine_folder(run.oracle(), files, out, oracle_settings(run, kind), run.settings['refine_batch'], **kwargs)
+    failed = refine_folder(load_oracle(run), files, out, oracle_settings(run, kind), run.settings['refine_batch'], **kwargs)
     if failed: raise UserError(f'{failed[0][0]}: {failed[0][1]}')
     return out
 
@@ -74,10 +74,10 @@ def control_targets(
 ):           # folder
     "Make the targets of one kind for every image of a run, where missing."
     from lego_nb.images import read_image, write_image
-    folder = dict(truth=run.data()['ood_truth'], oracle=run/'pseudo/targets', restored=run/'pseudo/restored').get(kind)
+    folder = dict(truth=run.data['ood_truth'], oracle=run/'pseudo/targets', restored=run/'pseudo/restored').get(kind)
     if folder: return Path(folder)
     folder, files = run/f'controls/{kind}', image_files(run/'pseudo/restored')
-    if kind != 'nlm': return refined(run, files, folder, kind, prompts={} if kind == 'null' else run.prompts())
+    if kind != 'nlm': return refined(run, files, folder, kind, prompts={} if kind == 'null' else run.data.prompts())
     for i in progress([i for i in files if not (folder/f'{i}.png').exists()], label='nlm'):
         write_image(non_local_means(read_image(files[i])), folder/f'{i}.png')
     return folder
@@ -92,7 +92,7 @@ def gated(
     if kind == 'oracle': return run.kept()
     log = run/f'controls/{kind}.jsonl'
     if not log.exists():
-        made, lq = image_files(control_targets(run, kind)), run.ood_files()
+        made, lq = image_files(control_targets(run, kind)), run.data.ood_files()
         files = {i: dict(target=made[i], restored=run/f'pseudo/restored/{i}.png', lq=lq[i]) for i in made}
         write_jsonl(decide(score_rows(files, run.gate_settings(), device=run.device), run.gate_settings()), log)
     kept = {r['id'] for r in read_jsonl(log) if r['kept']}
@@ -107,14 +107,14 @@ def train_arm(
     if (run/f'checkpoints/{name}').exists(): return
     arm, pairs = dict(arm or ARMS[name]), None
     kind = arm.pop('targets')
-    if kind == 'truth' and not run.data()['ood_truth']: return run.say(f'  {name}: left out, --ood-truth is not given')
+    if kind == 'truth' and not run.data['ood_truth']: return run.say(f'  {name}: left out, --ood-truth is not given')
     gate = arm.pop('gate', kind in ('oracle', 'sdedit', 'no-injection'))
     if kind:
         rows = gated(run, kind) if gate else read_jsonl(run/'pseudo/metadata.jsonl')
         files = image_files(control_targets(run, kind))
         pairs = [(r['id'], run/'pseudo'/r['lq_file_name'], files[r['id']]) for r in rows]
     run.say(f'  {run.out.name} {name}')
-    run.train(name, pairs, **arm)
+    train(run, name, pairs, **arm)
 
 # %% ../../nbs/experiments/arms.ipynb #341f7384
 def mean_psnr(
@@ -124,7 +124,7 @@ def mean_psnr(
     "Average the PSNR of the images that were refined."
     from lego_nb.images import read_image
     from lego_nb.pixel_metrics import psnr
-    truth, files = image_files(run.data()['ood_truth']), image_files(folder)
+    truth, files = image_files(run.data['ood_truth']), image_files(folder)
     ids = image_files(run/'pseudo/restored')
     return sum(psnr(read_image(files[i])[None], read_image(truth[i])[None]).item() for i in ids)/len(ids)
 
@@ -172,10 +172,10 @@ def run_seed(
         options.update(test=str(out/f'test-{seed}/ood'), test_id=str(out/f'test-{seed}/id'))
     s = resolve_settings(preset, seed=seed, **options)
     check_inputs(s, None if arms else ['restore', 'refine', 'gate'])
-    run = Run(out/f'seed-{seed}', s, device).open()
-    for stage in (run.restore, run.refine, run.gate): stage()
+    run = open_run(Run(out/f'seed-{seed}', s, device))
+    for stage in (restore, refine, gate): stage(run)
     for name in arms or (): train_arm(run, name)
-    if arms is not None: run.evaluate()
+    if arms is not None: evaluate(run)
     return run
 
 def save_text(

@@ -172,7 +172,7 @@ def open_task(
     options = dict(control_images=0, iterations=LENGTHS['finetune']) | options
     s = resolve_settings('pocket', seed=seed, **options, **write_task(name, Path(out)/'data', folder, seed))
     s['restorer'] = start(name, Path(out)/'restorer', s)
-    return Run(Path(out)/'run', s, device).open()
+    return open_run(Run(Path(out)/'run', s, device))
 
 @contextmanager
 def clocked(

@@ -68,7 +68,7 @@ def ahead(
 
 # %% ../nbs/26_folder_map.ipynb #14468adb
 class FolderMap:
-    "Take a folder of images through `work`; a subclass says what that is"
+    "Take a folder of images through `work(ids, x)`, a result for each image of the batch `x`; a subclass has it"
     label, bar, end = None, None, 0 # name of the progress bar; the bar; where it stands after the batch in work
     def __init__(self,
         files,        # id -> Path, in a fixed order
@@ -86,16 +86,10 @@ class FolderMap:
         self.out, self.note, self.suspects = Path(out), note or (lambda i, e: None), set(suspects)
         self.failed, self.fits, self.waiting, self.worked = [], {}, deque(), False
 
-    def work(self,
-        ids, # of a batch
-        x,   # B×3×H×W in [0,1]
-    ): raise NotImplementedError # -> a result for each image
-
     def finish(self,
         id,     # of an image
         result, # of `work`
     ): return result # -> the image to write; in a writer's thread
-
     def most(self, size): # (width, height) -> images at once
         return self.batch_size
     def there(self, id): # of an image -> whether it is made

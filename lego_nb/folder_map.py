@@ -112,13 +112,6 @@ def read(self:FolderMap, id): # of an image; in a reader's thread
     try: return read_image(self.files[id])
     except Exception as e: return e
 
-@patch
-def clear(self:FolderMap):
-    "Give back what a failed attempt has left"
-    import torch
-    gc.collect()
-    if torch.cuda.is_available(): torch.cuda.empty_cache()
-
 # %% ../nbs/26_folder_map.ipynb #abd7e60e
 @patch
 def attempt(self:FolderMap,
@@ -126,6 +119,7 @@ def attempt(self:FolderMap,
     x,   # B×3×H×W
 ):
     "Work on a batch in as many parts as it takes: yields (ids, results)"
+    import torch
     size, k = tuple(x.shape[-2:]), 0
     while k < len(ids):
         n = min(self.fits.get(size, len(ids)), len(ids) - k)
@@ -134,7 +128,8 @@ def attempt(self:FolderMap,
         except Exception as e: res, fault = None, e.with_traceback(None) # its frames hold the batch's memory
         kind = None if fault is None else cause(fault)
         if kind == 'out of memory':
-            self.clear()
+            gc.collect() # what the failed attempt has left
+            if torch.cuda.is_available(): torch.cuda.empty_cache()
             if n > 1:
                 self.fits[size] = n//2
                 self.say(f'  out of memory with {n} images of {size[1]}×{size[0]} at once: going on with {n//2}')

@@ -206,21 +206,6 @@ def fail(self:Adaptation,
     last = (self.states() or ['none'])[-1]
     raise UserError(f'{what}: {cure}. Last good checkpoint: {last}.')
 
-# %% ../nbs/53_finetune.ipynb #cfe01019
-@patch
-def batches(self:Adaptation, start): # first step
-    "Yield the batches, and note how long they are waited for."
-    self.began, self.waited = time.perf_counter(), 0.
-    steps = range(start, self.settings.iterations)
-    if self.accelerator.device.type == 'cpu': it = map(self.draw, steps)
-    else: it = (batch for _, (batch,) in ahead(self.draw, ([k] for k in steps), 1))
-    while True:
-        asked = time.perf_counter()
-        batch = next(it, None)
-        self.waited += time.perf_counter() - asked
-        if batch is None: return
-        yield batch
-
 # %% ../nbs/53_finetune.ipynb #ad202467
 @patch
 def adapted(self:Adaptation, device): # where the restorer shall be
@@ -234,17 +219,6 @@ def adapted(self:Adaptation, device): # where the restorer shall be
 
 # %% ../nbs/53_finetune.ipynb #c20607f5
 @patch
-def report(self:Adaptation,
-    bar, # of `console.progress`
-    callback, # called with every record, or None
-):
-    "Log, show and check the latest updates."
-    records, took = self.flush(), time.perf_counter() - self.began
-    bar.set_postfix(loss=f'{records[-1]["loss"]:.4g}', wait=f'{self.waited/took:.0%}')
-    for o in records if callback else (): callback(o)
-    self.check(records)
-
-@patch
 def train(self:Adaptation,
     progress=True, # show a bar
     callback=None, # called with every record of metrics.jsonl
@@ -252,17 +226,27 @@ def train(self:Adaptation,
 ):
     "Do all updates from the latest checkpoint on. Returns the trained restorer on the device of the one passed in."
     s, acc = self.settings, self.accelerator
+    on_cpu, waited = acc.device.type == 'cpu', 0.
     with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(s.workers) as pool:
-        self.pool, start = pool if acc.device.type != 'cpu' else None, self.resume()
+        self.pool, start = None if on_cpu else pool, self.resume()
         if acc.log_with and start < s.iterations:
             acc.init_trackers('lego', config={k: v for k, v in self.identity().items() if isinstance(v, (int, float, str))})
+        steps = range(start, s.iterations)
+        batches = map(self.draw, steps) if on_cpu else (o for _, (o,) in ahead(self.draw, ([k] for k in steps), 1))
         with console.progress(None, s.iterations, label, 'iteration', progress and acc.is_main_process, start) as bar:
-            for batch in self.batches(start):
+            began = asked = time.perf_counter()
+            for batch in batches:
+                waited += time.perf_counter() - asked
                 self.update(batch)
                 bar.update()
                 save = self.step % s.checkpoint_every == 0 or self.step == s.iterations
-                if save or self.step % 10 == 0: self.report(bar, callback)
+                if save or self.step % 10 == 0:
+                    records = self.flush()
+                    bar.set_postfix(loss=f'{records[-1]["loss"]:.4g}', wait=f'{waited/(time.perf_counter() - began):.0%}')
+                    for o in records if callback else (): callback(o)
+                    self.check(records)
                 if save: self.save()
+                asked = time.perf_counter()
         if acc.trackers: acc.end_training()
     return self.adapted(next(self.restorer.parameters()).device)
 

@@ -68,7 +68,7 @@ def ahead(
 
 # %% ../nbs/26_folder_map.ipynb #14468adb
 class FolderMap:
-    "Take a folder of images through `work`; a subclass says what that is"
+    "Take a folder of images through `work(ids, x)`, a result for each image of the batch `x`; a subclass has it"
     label, bar, end = None, None, 0 # name of the progress bar; the bar; where it stands after the batch in work
     def __init__(self,
         files,        # id -> Path, in a fixed order
@@ -86,16 +86,10 @@ class FolderMap:
         self.out, self.note, self.suspects = Path(out), note or (lambda i, e: None), set(suspects)
         self.failed, self.fits, self.waiting, self.worked = [], {}, deque(), False
 
-    def work(self,
-        ids, # of a batch
-        x,   # B×3×H×W in [0,1]
-    ): raise NotImplementedError # -> a result for each image
-
     def finish(self,
         id,     # of an image
         result, # of `work`
     ): return result # -> the image to write; in a writer's thread
-
     def most(self, size): # (width, height) -> images at once
         return self.batch_size
     def there(self, id): # of an image -> whether it is made
@@ -118,13 +112,6 @@ def read(self:FolderMap, id): # of an image; in a reader's thread
     try: return read_image(self.files[id])
     except Exception as e: return e
 
-@patch
-def clear(self:FolderMap):
-    "Give back what a failed attempt has left"
-    import torch
-    gc.collect()
-    if torch.cuda.is_available(): torch.cuda.empty_cache()
-
 # %% ../nbs/26_folder_map.ipynb #abd7e60e
 @patch
 def attempt(self:FolderMap,
@@ -132,6 +119,7 @@ def attempt(self:FolderMap,
     x,   # B×3×H×W
 ):
     "Work on a batch in as many parts as it takes: yields (ids, results)"
+    import torch
     size, k = tuple(x.shape[-2:]), 0
     while k < len(ids):
         n = min(self.fits.get(size, len(ids)), len(ids) - k)
@@ -140,7 +128,8 @@ def attempt(self:FolderMap,
         except Exception as e: res, fault = None, e.with_traceback(None) # its frames hold the batch's memory
         kind = None if fault is None else cause(fault)
         if kind == 'out of memory':
-            self.clear()
+            gc.collect() # what the failed attempt has left
+            if torch.cuda.is_available(): torch.cuda.empty_cache()
             if n > 1:
                 self.fits[size] = n//2
                 self.say(f'  out of memory with {n} images of {size[1]}×{size[0]} at once: going on with {n//2}')

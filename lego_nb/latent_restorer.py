@@ -160,19 +160,13 @@ def sample(self:LatentRestorer, y): # B×3×H×W in [0,1]
     "Follow the velocity from noise to images B×3×(H·scale)×(W·scale), not clamped."
     lq = self.latents(y, self.scale)
     noise = torch.randn(lq.shape[1:], generator=torch.Generator().manual_seed(0))
-    z = noise.to(lq.device).expand_as(lq)
     grid = time_grid(self.steps, math.log(self.shift))
-    z = integrate(lambda z, t, at: self.velocity(z, t, lq), z, grid, self.solver)
+    z = integrate(lambda z, t, at: self.velocity(z, t, lq), noise.to(lq.device).expand_as(lq), grid, self.solver)
     h, w = y.shape[-2:]
     return self.decode(z)[..., :h*self.scale, :w*self.scale]
 
 @patch
-def advised(self:LatentRestorer,
-    tile, # side that was asked for, or None
-    size, # height and width of the image
-): # side of the tiles
-    "Keep tiles within the position table."
-    return min(tile or self.largest, self.largest)
+def _tile(self:LatentRestorer, tile, size): return min(tile or self.largest, self.largest)
 
 # %% ../nbs/23_latent_restorer.ipynb #0f171e32
 def widen(net): # SD3Transformer2DModel from C to C channels; changed in place

@@ -23,7 +23,7 @@ def each_pass(
     net, n = getattr(restorer, 'net', None), 1
     if hasattr(restorer, 'transformer'):
         from lego_nb.flow import evaluations
-        net, n, tile = restorer.transformer, evaluations(restorer.solver, restorer.steps), restorer.advised(tile, size)
+        net, n, tile = restorer.transformer, evaluations(restorer.solver, restorer.steps), restorer._tile(tile, size)
     if not hasattr(net, 'register_forward_hook'): return (yield)
     hook = net.register_forward_hook(lambda *_: moved(1/n/tile_count(size, tile)))
     try: yield

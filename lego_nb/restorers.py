@@ -26,7 +26,6 @@ class Block(nn.Module):
     def forward(self, x): # B×width×H×W
         return x + self.conv2(F.relu(self.conv1(x)))
 
-# %% ../nbs/22_restorers.ipynb #af3645c4
 class PocketNet(nn.Module):
     "Predict the residual of an image: B×3×H×W to the same, even sides."
     multiple = 2
@@ -76,12 +75,7 @@ class Restorer(nn.Module):
     "Restore with `forward(y)`, a prediction that is not clamped; a subclass has that, `loss(y, x)` and its own save and load."
     scale, dtype = 1, None # output side over input side; of autocast, None: float32
 
-    def advised(self,
-        tile, # side that was asked for, or None
-        size, # height and width of the image
-    ): # side of the tiles, or None for the whole image
-        "Choose the tiles that the network stands."
-        return tile
+    def _tile(self, tile, size): return tile # what the network takes instead of `tile`, for an image of `size`
 
     @torch.no_grad()
     def restore(self,
@@ -91,7 +85,7 @@ class Restorer(nn.Module):
     ) -> torch.Tensor: # B×3×(H·scale)×(W·scale) in [0,1]
         "Restore degraded images (Equation 1)."
         device, training = next(self.parameters()).device, self.training
-        tile = self.advised(tile, y.shape[-2:])
+        tile = self._tile(tile, y.shape[-2:])
         self.eval()
         try:
             with torch.autocast(device.type, self.dtype, enabled=self.dtype is not None):
@@ -172,11 +166,8 @@ def forward(self:NetRestorer,
 
 # %% ../nbs/22_restorers.ipynb #adf321d2
 @patch
-def advised(self:NetRestorer,
-    tile, # side that was asked for, or None
-    size, # height and width of the image
-): # side of the tiles, or None for the whole image
-    "Follow spandrel's advice about tiles; a warning where it is against them."
+def _tile(self:NetRestorer, tile, size):
+    "The tile for an image of `size`, after spandrel's advice."
     advice, small = self.advice['tiling'], tile is None or max(size) <= tile
     if small or advice == 'supported': return tile
     does = 'cuts up images itself: not tiled' if advice == 'internal' else 'uses the whole image: tiles do harm'
@@ -195,18 +186,6 @@ def save_pretrained(self:NetRestorer, folder): # made if need be
     return folder
 
 # %% ../nbs/22_restorers.ipynb #c7c8d07d
-def _detect(state, source):
-    "spandrel's description of a model with these tensors. `UserError`: it knows none."
-    from spandrel import ModelLoader
-    try: import_module('spandrel_extra_arches').install(ignore_duplicates=True)
-    except ImportError: pass
-    try: return ModelLoader().load_from_state_dict(dict(state))
-    except Exception as e:
-        reason = str(e) or 'no architecture has these tensors'
-        raise UserError(f'spandrel cannot load {source} ({reason}): use a checkpoint it lists. '
-                        'Restormer, MPRNet and others need `pip install spandrel_extra_arches`.') from None
-
-# %% ../nbs/22_restorers.ipynb #f063ecc7
 WRAPPERS = """params_ema params-ema model_ema generator_ema net_g_ema ema state_dict model_state_dict params model generator net_g netG
               net network module _orig_mod""".split()
 
@@ -217,6 +196,16 @@ def _forms(state, depth=5):
     inside = [state[k] for k in WRAPPERS if isinstance(state.get(k), dict)] or [v for v in state.values() if isinstance(v, dict)]
     inside += [{n[len(k) + 1:]: v for n, v in tensors.items() if n.startswith(f'{k}.')} for k in WRAPPERS]
     for o in filter(None, inside if depth else []): yield from _forms(o, depth - 1)
+
+def _detect(state, source):
+    "spandrel's description of a model with these tensors. `UserError`: it knows none."
+    from spandrel import ModelLoader
+    try: import_module('spandrel_extra_arches').install(ignore_duplicates=True)
+    except ImportError: pass
+    try: return ModelLoader().load_from_state_dict(dict(state))
+    except Exception as e:
+        raise UserError(f'spandrel cannot load {source} ({str(e) or "no architecture has these tensors"}): use a checkpoint it lists. '
+                        'Restormer, MPRNet and others need `pip install spandrel_extra_arches`.') from None
 
 def _unwrapped(state, source):
     "The state dict in a checkpoint that spandrel knows, and its model. `UserError`: there is none"
@@ -237,7 +226,6 @@ def _check(model, source):
         raise UserError(f'{source} ({kind}) makes {channels[1]} channels from {channels[0]}: '
                         'only RGB to RGB and grey to grey can be adapted.')
 
-# %% ../nbs/22_restorers.ipynb #8608760a
 def _names(model, state, source):
     "The checkpoint's name for each tensor of the net; None when they are the same."
     if model.model.state_dict().keys() == state.keys(): return None

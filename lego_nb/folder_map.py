@@ -203,8 +203,10 @@ def advance(self:Driver, images):
 
 # %% ../nbs/26_folder_map.ipynb #3f2272ec
 @patch
-def sweep(self:Driver):
+def sweep(self:Driver,
+    names=None, # of the files that are written, below `out`; None: id.png
+):
     "Remove what a kill left half written"
-    mine = {(self.out/i).name[:60] for i in self.files}
-    for f in self.out.rglob('.*-????????.png'):
-        if f.name[1:-13] in mine: f.unlink(missing_ok=True)
+    mine = {(Path(n).stem[:60], Path(n).suffix) for n in names or (f'{i}.png' for i in self.files)}
+    for f in self.out.rglob('.*-????????.*'):
+        if (f.stem[1:-9], f.suffix) in mine: f.unlink(missing_ok=True)

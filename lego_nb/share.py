@@ -9,7 +9,7 @@ __all__ = ['push_to_hub', 'lego_share']
 import json, re, shutil, tempfile
 from fastcore.script import store_true
 from pathlib import Path
-from .apply import find_model
+from .find_model import find_model
 from .console import command
 from .files import UserError, atomic_path
 from .model_card import card_text, public_name, write_card

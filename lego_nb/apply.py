@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['LARGE', 'not_read', 'input_files', 'output_names', 'comparison_name', 'check_output', 'Record', 'pixel_bytes',
-           'tile_for', 'Apply', 'write_comparison', 'Applied', 'check_options', 'apply_folder', 'lego_apply']
+           'tile_for', 'Apply', 'write_comparison', 'Applied', 'apply_folder', 'lego_apply']
 
 # %% ../nbs/91_apply.ipynb #ab870004
 import os, threading, time
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from fastcore.basics import patch, store_attr
+from fastcore.meta import delegates
 from fastcore.script import store_true
 from pathlib import Path, PurePosixPath
 from .console import bars, command, duration, find_device, free_memory, progress as moving, reason
@@ -98,15 +99,11 @@ class Record:
             if 'weights' in o: self.there, self.rows = o, {}
             elif 'output' in o: self.rows[o['output']] = o
         self.rows = {n: o for n, o in self.rows.items() if (self.out/n).is_file()}
-        if diff := '; '.join(self.rows and self.differences()): raise UserError(f'{out} holds images that were made otherwise ({diff}): choose another --out')
-
-    def differences(self) -> list: # of texts
-        "Say what differs between the images that are there and those to be made"
-        old, new = self.there.get('options', {}), self.head['options']
-        diff = [f'{k}: {old.get(k)} there, {new.get(k)} here' for k in {**old, **new} if old.get(k) != new.get(k)]
-        if self.there['weights'] == self.head['weights']: return diff
-        there, here = self.there.get('model'), self.head['model']
-        return [f'model: {there} there, {here} here' + (', but with other weights' if there == here else ''), *diff]
+        old, new = (dict(model=o.get('model'), **o.get('options', {})) for o in (self.there, self.head))
+        other = self.there.get('weights') != weights
+        diff = [f'{k}: {old.get(k)} there, {new.get(k)} here' + ', but with other weights'*(k == 'model' and old[k] == new[k])
+                for k in {**old, **new} if (other if k == 'model' else old.get(k) != new.get(k))]
+        if self.rows and diff: raise UserError(f'{out} holds images that were made otherwise ({"; ".join(diff)}): choose another --out')
 
     def add(self,
         row, # dict
@@ -189,8 +186,12 @@ class Apply(Stage0):
         self.done, self.pictures, self.remarks, self.warned = set(done), {}, {}, False
         self.scale, self.tiling = getattr(restorer, 'scale', 1), getattr(restorer, 'advice', {}).get('tiling')
 
-    def there(self, id): return id in self.done
-    def tile_of(self, size): return None if self.tiling == 'internal' else super().tile_of(size)
+    def there(self,
+        id, # name of an image
+    ): return id in self.done
+    def tile_of(self,
+        size, # height and width
+    ): return None if self.tiling == 'internal' else super().tile_of(size)
     def sweep(self): super().sweep([o for n in self.names.values() for o in (n, comparison_name(n))])
     def run(self):
         "Plan tiles, make what is missing, and say what formats could not hold"
@@ -202,7 +203,11 @@ class Apply(Stage0):
 
 # %% ../nbs/91_apply.ipynb #ab870052
 @patch
-def work(self:Apply, ids, x):
+def work(self:Apply,
+    ids, # names of a batch
+    x,   # its images, B×3×H×W in [0,1]
+):       # restored
+    "Restore a batch, in tiles where it must be"
     size, net = tuple(x.shape[-2:]), self.restorer
     if x[0, 0].numel()*self.scale**2 > LARGE: wait(self.waiting)
     tile, x, multiple = self.tile_of(size), x.contiguous(memory_format=self.layout), getattr(net, 'multiple', 1)
@@ -233,7 +238,10 @@ def plan(self:Apply):
 
 # %% ../nbs/91_apply.ipynb #ab870053
 @patch
-def read(self:Apply, id):
+def read(self:Apply,
+    id, # name of an image
+):      # 3×H×W, or what is wrong with it
+    "Read a picture, and keep what belongs to it"
     try:
         path = self.files[id]
         now, picture = path.stat(), read_picture(path)
@@ -243,7 +251,11 @@ def read(self:Apply, id):
     return picture.image
 
 @patch
-def put(self:Apply, id, image):
+def put(self:Apply,
+    id,    # name of an image
+    image, # 3×H×W
+):
+    "Write a picture, its line in the record, and its comparison"
     (like, row), name = self.pictures.pop(id), self.names[id]
     before, suffix = self.out/comparison_name(name), PurePosixPath(name).suffix.lower()
     if self.compare: before.unlink(missing_ok=True) # it would show an earlier file
@@ -259,15 +271,15 @@ def put(self:Apply, id, image):
 
 # %% ../nbs/91_apply.ipynb #ab870061
 def _label(text, width, height):
-    "A white strip with a line of text"
+    "A white strip with a line of text: 3×H×W in [0,1]"
     from PIL import Image, ImageDraw, ImageFont
+    from torchvision.transforms.functional import pil_to_tensor
     font, strip = ImageFont.load_default(), Image.new('RGB', (width, height), 'white')
-    box = ImageDraw.Draw(strip).textbbox((0, 0), text, font=font)
-    line = Image.new('RGB', (int(box[2]) + 2, int(box[3]) + 2), 'white')
+    line = Image.new('RGB', [int(n) + 2 for n in font.getbbox(text)[2:]], 'white')
     ImageDraw.Draw(line).text((1, 1), text, 'black', font=font)
     k = min(height/line.height, width/line.width)
     strip.paste(line.resize((max(1, int(line.width*k)), max(1, int(line.height*k))), Image.BICUBIC), (0, 0))
-    return strip
+    return pil_to_tensor(strip)/255
 
 def write_comparison(
     before, # image file
@@ -276,16 +288,13 @@ def write_comparison(
 ):
     "Write two pictures beside each other, with labels"
     import torch
-    from torchvision.transforms.functional import pil_to_tensor
-    x, y = read_image(before), read_image(after)
+    x, y, name = read_image(before), read_image(after), 'before'
     h, w = y.shape[-2:]
-    names = 'before', 'after'
     if x.shape != y.shape:
         x = torch.nn.functional.interpolate(x[None], (h, w), mode='bicubic', antialias=True)[0].clamp(0, 1)
-        names = 'before, enlarged (bicubic)', 'after'
+        name = 'before, enlarged (bicubic)'
     gap, strip = max(2, w//128), max(12, min(h, w)//24)
-    heads = [pil_to_tensor(_label(o, w, strip))/255 for o in names]
-    left, right = (torch.cat(o, 1) for o in zip(heads, (x, y)))
+    left, right = (torch.cat([_label(text, w, strip), o], 1) for text, o in ((name, x), ('after', y)))
     write_picture(torch.cat([left, torch.ones(3, h + strip, gap), right], 2), path)
 
 # %% ../nbs/91_apply.ipynb #ab870071
@@ -297,22 +306,14 @@ class Applied:
     failed: list   # (name, reason) of those that failed
     seconds: float # in all
 
-def check_options(
-    tile=None,    # side, pixels: 16 to 100,000
-    overlap=None, # pixels: 0 to 10,000, below `tile`
-    batch_size=1, # images: 1 to 100,000
-    quality=95,   # of JPEG and WebP: 1 to 100
-    dtype=None,   # float32, float16, bfloat16
-):
-    "Raise `UserError` for an option out of range"
-    ranges = {'tile': (tile, 16, 10**5), 'overlap': (overlap, 0, 10**4), 'batch-size': (batch_size, 1, 10**5), 'quality': (quality, 1, 100)}
-    for name, (v, low, high) in ranges.items():
-        if v is not None and not low <= v <= high: raise UserError(f'--{name} {v}: must lie between {low} and {high}')
+def _check(images, out, format, compare, dtype, **numbers):
+    "Inputs, their outputs' names, and all that is written. `UserError`: an option is out of range, or files are in the way"
+    for k, (low, high) in dict(tile=(16, 10**5), overlap=(0, 10**4), batch_size=(1, 10**5), quality=(1, 100)).items():
+        v, option = numbers[k], k.replace('_', '-')
+        if v is not None and not low <= v <= high: raise UserError(f'--{option} {v}: must lie between {low} and {high}')
+    tile, overlap = numbers['tile'], numbers['overlap']
     if tile and overlap and overlap >= tile: raise UserError(f'--overlap {overlap}: must be below --tile {tile}')
     if dtype not in (None, 'float32', 'float16', 'bfloat16'): raise UserError(f'--dtype {dtype}: choose float32, float16, bfloat16')
-
-def _planned(images, out, format, compare):
-    "Name -> Path, name -> name of what is written, and all that is written. `UserError`: it cannot be"
     files = input_files(images)
     check_output(images, out)
     names = output_names(files, format)
@@ -320,6 +321,7 @@ def _planned(images, out, format, compare):
         raise UserError(f'--images {images}: {among} is a link into --out {out}; give another folder')
     made = [o for n in names.values() for o in ([n, comparison_name(n)] if compare else [n])]
     if len(set(made)) < len(made): raise UserError(f'--compare: {images} has a folder compare/ with the same names; rename it')
+    check_out(out)
     return files, names, made
 
 def _load(found, device, dtype):
@@ -332,28 +334,26 @@ def _load(found, device, dtype):
 
 # %% ../nbs/91_apply.ipynb #ab870072
 def apply_folder(
-    model,           # what `find_model` takes, or what it gave
-    images,          # a folder, or one file
-    out,             # folder of the restored images; names and sub-folders are those of `images`
-    which='adapted', # of a run: adapted, unadapted, supervised
-    tile=None,       # side in pixels above which an image is tiled; None: when memory is short
-    overlap=None,    # of tiles, pixels; None: 64, at most a quarter of a tile
-    batch_size=8,    # most images at once; only images of one size share a batch
-    device=None,     # torch device; None: the first GPU, else the CPU
-    dtype=None,      # float16 or bfloat16, where the architecture takes it; None: float32
-    compare=False,   # also write before-and-after pictures to out/compare
-    format='keep',   # of the files: keep, png, jpg, tif, webp, bmp
-    quality=95,      # of JPEG and WebP, 1 to 100
-    say=print,       # where messages go
-    progress=True,   # show a bar
+    model,               # what `find_model` takes, or what it gave
+    images,              # a folder, or one file
+    out,                 # folder of the restored images; names and sub-folders are those of `images`
+    which:str='adapted', # model of a run: adapted, unadapted, supervised
+    tile:int=None,       # larger images go in tiles of this size, pixels (when memory is short)
+    overlap:int=None,    # of tiles, pixels (64, at most a quarter of a tile)
+    batch_size:int=8,    # images of one size restored at once
+    device:str=None,     # torch device (the first GPU, else cpu)
+    dtype:str=None,      # float16 or bfloat16, where the architecture takes it (float32)
+    compare:store_true=False, # also write before-and-after pictures to OUT/compare
+    format:str='keep',   # of the files: keep, png, jpg, tif, webp, bmp
+    quality:int=95,      # of JPEG and WebP, 1 to 100
+    say=print,           # where messages go
+    progress=True,       # show a bar
 ) -> Applied:
     "Restore a folder of images, or one. `UserError`: no such model or images, or an output folder that holds others"
     began, out, found = time.time(), Path(out).expanduser(), model if isinstance(model, Found) else find_model(model, which)
-    check_options(tile, overlap, batch_size, quality, dtype)
+    files, names, made = _check(images, out, format, compare, dtype, tile=tile, overlap=overlap, batch_size=batch_size, quality=quality)
     dtype = None if dtype == 'float32' else dtype
     options = dict(tile=tile, overlap=overlap, dtype=dtype, format=format, quality=quality)
-    files, names, made = _planned(images, out, format, compare)
-    check_out(out)
     with Holder(out, say=lambda _: None):
         record = Record(out, found.name, model_digest(found.path), options)
         there, failed = [i for i, f in files.items() if record.finished(names[i], f)], []
@@ -364,9 +364,8 @@ def apply_folder(
         if kinds and format == 'keep': say(f'{", ".join(o or "no suffix" for o in kinds)}: written as .png')
         if len(there) < len(files):
             cores, note = min(os.cpu_count() or 1, 16), lambda i, e: say(f'  failed: {i}: {reason(e)}')
-            stage = Apply(_load(found, device, dtype), files, out, names, record, there, tile, overlap, quality, compare, batch_size=batch_size,
-                          say=say, progress=progress, note=note, readers=-(-cores//4), writers=cores)
-            failed = stage.run()
+            how = dict(batch_size=batch_size, say=say, progress=progress, note=note, readers=-(-cores//4), writers=cores)
+            failed = Apply(_load(found, device, dtype), files, out, names, record, there, tile, overlap, quality, compare, **how).run()
         late = {i: out/comparison_name(names[i]) for i in there if compare}
         late = {i: f for i, f in late.items() if not f.exists()}
         for i in moving(late, label='compare', show=progress and bool(late)): write_comparison(files[i], out/names[i], late[i])
@@ -374,27 +373,19 @@ def apply_folder(
 
 # %% ../nbs/91_apply.ipynb #ab870076
 @command
+@delegates(apply_folder, but=['say', 'progress'])
 def lego_apply(
-    model:str=None,       # run folder, saved folder, checkpoint that spandrel loads, hub name, or pocket
-    images:str=None,      # folder of images, with all below it, or one file
-    out:str='restored',   # folder of the restored images; names and sub-folders are kept
-    which:str='adapted',  # model of a run: adapted, unadapted, supervised
-    tile:int=None,        # larger images go in tiles of this size, pixels (when memory is short)
-    overlap:int=None,     # of tiles, pixels (64, at most a quarter of a tile)
-    batch_size:int=8,     # images of one size restored at once
-    device:str=None,      # torch device (the first GPU, else cpu)
-    dtype:str=None,       # float16 or bfloat16, where the architecture takes it (float32)
-    compare:store_true=False, # also write before-and-after pictures to OUT/compare
-    format:str='keep',    # of the files: keep, png, jpg, tif, webp, bmp
-    quality:int=95,       # of JPEG and WebP, 1 to 100
-    hub:str=None,         # folder that stands in for the hub: a model name is looked up there
+    model:str=None,     # run folder, saved folder, checkpoint that spandrel loads, hub name, or pocket
+    images:str=None,    # folder of images, with all below it, or one file
+    out:str='restored', # folder of the restored images; names and sub-folders are kept
+    hub:str=None,       # folder that stands in for the hub: a model name is looked up there
+    **kwargs,
 ):
     "Restore a folder of images, or one, with the model of a run or any other"
     if not model: raise UserError('--model: name a run folder, a saved model, a checkpoint or a hub name')
     if not images: raise UserError('--images: name a folder of images, or one file')
-    found = find_model(model, which, hub)
-    res = apply_folder(found, images, out, which, tile, overlap, batch_size, device, dtype, compare, format, quality, progress=bars())
+    res = apply_folder(find_model(model, kwargs.get('which', 'adapted'), hub), images, out, progress=bars(), **kwargs)
     counts = dict(restored=len(res.made), **{'there already': len(res.there), 'failed': len(res.failed)})
     print(', '.join(f'{n} {k}' for k, n in counts.items() if n or k == 'restored') + f' in {duration(res.seconds)}: {out}'
-          + (f', before and after: {Path(out)/"compare"}' if compare else ''), flush=True)
+          + (f', before and after: {Path(out)/"compare"}' if kwargs.get('compare') else ''), flush=True)
     return 1 if res.failed else None

@@ -9,6 +9,7 @@ __all__ = ['winner', 'tally', 'wilson', 'rates', 't_interval', 'krippendorff_alp
 # %% ../nbs/67_agreement.ipynb #0e13030f
 import math
 from collections import Counter
+from fastcore.meta import delegates
 from pathlib import Path
 from .console import command
 from .files import UserError, atomic_path, markdown_grid
@@ -32,16 +33,14 @@ def tally(
     for r in answers:
         a, b = r['pair']
         if b == ours or (b, a) in counts: a, b = b, a
-        said = {a: 'wins', None: 'ties', b: 'losses'}[winner(r)]
-        if not r['again']: counts.setdefault((a, b), Counter())[said] += 1
+        if not r['again']: counts.setdefault((a, b), Counter())[{a: 'wins', None: 'ties', b: 'losses'}[winner(r)]] += 1
     return counts
 
-# %% ../nbs/67_agreement.ipynb #ec5b3f86
 def wilson(
-    k, # successes, half ones allowed
-    n, # of how many
+    k,         # successes, half ones allowed
+    n,         # of how many
     level=.95, # how often the truth shall lie inside
-) -> tuple: # low, high
+) -> tuple:    # low, high
     "Take Wilson's interval of a proportion, a half success rounded outwards"
     from scipy.stats import binomtest
     def ci(k): return binomtest(k, n).proportion_ci(level, 'wilson')
@@ -69,8 +68,7 @@ def t_interval(
     import numpy as np
     from scipy.stats import sem, t
     if len(set(v := list(values))) < 2: return None
-    low, high = t.interval(.95, len(v) - 1, np.mean(v), sem(v))
-    return max(0., float(low)), min(1., float(high))
+    return tuple(np.clip(t.interval(.95, len(v) - 1, np.mean(v), sem(v)), 0, 1).tolist())
 
 # %% ../nbs/67_agreement.ipynb #535e2b7e
 def krippendorff_alpha(
@@ -159,9 +157,8 @@ def preference_plot(
     "Draw wins, ties and losses of every pair, and the win rate with its intervals (Figure 6)"
     import matplotlib.pyplot as plt, pandas as pd
     fig, ax = plt.subplots(figsize=(6.4, .7+.45*len(rows)), dpi=dpi, layout='constrained')
-    colours = dict(wins='#3b7dd8', ties='#c9c9c9', losses='#8a8a8a')
-    share = pd.DataFrame([{k: r[k]/r['n'] for k in colours} for r in rows], [f'{r["a"]} over {r["b"]}' for r in rows])
-    share.plot.barh(stacked=True, color=colours, width=.6, ax=ax)
+    colours, names = dict(wins='#3b7dd8', ties='#c9c9c9', losses='#8a8a8a'), [f'{r["a"]} over {r["b"]}' for r in rows]
+    pd.DataFrame([{k: r[k]/r['n'] for k in colours} for r in rows], names).plot.barh(stacked=True, color=colours, width=.6, ax=ax)
     for y, r in enumerate(rows):
         for ends, at, lw in ((r['wilson'], y-.12, 2.5), (r['by_rater'], y+.12, 1)):
             if ends: ax.plot([*ends, r['rate']], [at]*3, 'o-', color='black', lw=lw, ms=4, markevery=[2])
@@ -197,22 +194,19 @@ def write_preference(
 
 # %% ../nbs/67_agreement.ipynb #ab8738e4
 @command
+@delegates(Study)
 def lego_preference(
-    results:str=None,  # NAME=DIR by commas: results to compare, the same image names in each
-    inputs:str=None,   # folder of the degraded inputs, shown beside
-    against:str=None,  # a method: it meets each of the others and stands first in the table (all pairs)
-    most:int=None,     # trials of one rater, a random part of all (all)
-    repeats:int=0,     # so many of a rater's first trials return at the end
-    raters:str='60',   # how many, or names by commas
-    seed:int=0,        # of orders and sides
-    answers:str=None,  # files of answers by commas, or a folder of them: print the table
-    out:str=None,      # the page (study.html); with --answers a folder for table and chart (preference)
+    results:str=None, # NAME=DIR by commas: results to compare, the same image names in each
+    raters:str='60',  # how many, or names by commas
+    answers:str=None, # files of answers by commas, or a folder of them: print the table
+    out:str=None,     # the page (study.html); with --answers a folder for table and chart (preference)
+    **kwargs,
 ):
     "Make the page of a blind study of preference, or judge its answers"
     if not results and not answers: raise UserError('give --results NAME=DIR,NAME=DIR, or --answers')
-    study = Study(named_folders(results), inputs, against, most, repeats, seed) if results else None
+    study = Study(named_folders(results), **kwargs) if results else None
     if answers:
-        print(write_preference(read_answers(answer_files(answers), study), out or 'preference', against))
+        print(write_preference(read_answers(answer_files(answers), study), out or 'preference', kwargs.get('against')))
         return
     page = study_page(study, out or 'study.html', int(raters) if raters.isdecimal() else raters.split(','))
     print(f'{page}: {len(study.trials("1"))} trials for each rater, {page.stat().st_size/1e6:.1f} MB')

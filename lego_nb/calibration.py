@@ -4,21 +4,17 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'RATE', 'score_histogram', 'nearest', 'gate_widget', 'normality', 'threshold_for', 'separation',
-           'fit_own_niqe']
+           'propose_threshold', 'fit_own_niqe']
 
 # %% ../nbs/47_calibration.ipynb #d13bcd84
 import torch
 import numpy as np
 from dataclasses import replace
-from lego_nb.files import UserError
-<<<<<<< /tmp/tmp4_bz4j2e
-from lego_nb.gate import GATES, _axis, bar, decide, faithful, gate_summary, judged, lower_is_better
-from lego_nb.options import GateSettings
-=======
-from lego_nb.gate import GateSettings, _axis, _cells, _passing, bar, decide, gate_summary, judged, lower_is_better
->>>>>>> /tmp/tmpwosinqvs
-from lego_nb.images import read_image, show_images
-from lego_nb.niqe import fit_niqe, save_niqe
+from .files import UserError
+from .gate import GATES, _axis, _cells, _passing, bar, decide, gate_summary, judged, lower_is_better
+from .options import GateSettings
+from .images import read_image, show_images
+from .niqe import fit_niqe, save_niqe
 
 # %% ../nbs/47_calibration.ipynb #94bf07d6
 COLOURS = {'kept': '#3b7dd8', 'rejected by score': '#e08a2e', 'rejected by fidelity': '#b04a5a'}
@@ -179,13 +175,8 @@ def propose_threshold(
     good=None, # id -> bool, by a truth or by eye; None: those that pass the limits of `settings`
     say=print, # where the reasons go
 ): # `GateSettings` with the proposed threshold
-<<<<<<< /tmp/tmpki_i87rj
-    "A threshold from a few of one's own images, with the reasons for it."
-    s = replace(settings or GATES['niqe-pocket'], mode='threshold')
-=======
     "Propose a threshold from a few of one's own images, with the reasons for it"
-    s = replace(settings or GateSettings(), mode='threshold')
->>>>>>> /tmp/tmpz1tri2ix
+    s = replace(settings or GATES['niqe-pocket'], mode='threshold')
     sign, label = -1 if lower_is_better(s.metric) else 1, 'good' if good else 'faithful'
     value, said = threshold_for(judged(rows, s), rate)
     say(f'{s.metric} {sign*value:.2f} would pass {rate:.1%}: {said}')

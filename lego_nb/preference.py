@@ -69,12 +69,12 @@ def check_sizes(
 class Study:
     "Hold which results are compared. `UserError`: folders that do not fit together"
     def __init__(self,
-        results:dict, # method -> folder; the same image names in each
-        inputs=None,  # folder with the degraded inputs, shown beside
-        against=None, # a method: it meets each of the others; None: all pairs
-        most=None,    # trials of one rater, a random part of all; None: all
-        repeats=0,    # so many of a rater's first trials return at the end, sides swapped
-        seed=0,       # of orders and sides
+        results:dict,     # method -> folder; the same image names in each
+        inputs:str=None,  # folder of the degraded inputs, shown beside
+        against:str=None, # a method: it meets each of the others and stands first in the table (all pairs)
+        most:int=None,    # trials of one rater, a random part of all (all)
+        repeats:int=0,    # so many of a rater's first trials return at the end, sides swapped
+        seed:int=0,       # of orders and sides
     ):
         if (most is not None and most < 1) or repeats < 0: raise UserError(f'{most} trials, {repeats} repeats: too few')
         store_attr('most,repeats,seed')

@@ -59,7 +59,6 @@ def work(self:Refiner,
     return [([c[k] for c in y], row, dict(id=i, vae_psnr=round(float(info['vae_psnr'][k]), 2), **facts))
             for k, (i, row) in enumerate(zip(ids, rows))]
 
-# %% ../nbs/49_refine_folder.ipynb #3b4cc068
 @patch
 def score(self:Refiner,
     ids,      # of a batch

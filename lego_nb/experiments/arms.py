@@ -13,6 +13,7 @@ from ..console import progress
 from ..files import UserError, atomic_path, image_files, read_jsonl, write_jsonl
 from ..run_folder import Run
 from ..settings import check_inputs, resolve_settings
+from ..stages import evaluate, gate, load_oracle, open_run, refine, restore, train
 
 # %% ../../nbs/experiments/arms.ipynb #52556b34
 ARMS = {'supervised': dict(targets='truth'), 'adapted': dict(targets='oracle'), 'id-only': dict(targets=None, id_ratio=1.),

@@ -16,6 +16,7 @@ from .tasks import REAL, TASKS, clocked, open_task, scene, updates
 from ..files import UserError, image_files, read_jsonl, write_json
 from ..images import read_image, write_image
 from ..run_folder import Run
+from ..stages import gate, open_run, refine, restore
 
 # %% ../../nbs/experiments/entrants.ipynb #1283584d
 ALPHAS, FULL = (0., .35, .7), 'supervised-hard' # the second is what shares are counted of

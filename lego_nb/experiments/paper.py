@@ -13,6 +13,7 @@ from .arms import ARMS, refined, run_seed, save_text
 from .claims import (TABLES, claim_lines, count_claims, judge_claims, metric_of, models_of, number, paper_table,
     row_name, scores_of, title, verdict)
 from ..files import image_files, markdown_grid, read_jsonl, write_json
+from ..stages import load_oracle
 
 # %% ../../nbs/experiments/paper.ipynb #e23425da
 def measure_cost(

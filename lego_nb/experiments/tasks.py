@@ -15,6 +15,7 @@ from ..images import read_image, write_image
 from ..layouts import named_folders
 from ..run_folder import Run
 from ..settings import resolve_settings
+from ..stages import open_run
 
 # %% ../../nbs/experiments/tasks.ipynb #6b0eb325
 RAIN = dict(thin=dict(density=(.001, .003), length=(9, 15), angle=(-10, 10), light=(.3, .5)),

@@ -85,28 +85,6 @@ def gate_widget(
     update()
     return box
 
-# %% ../nbs/47_calibration.ipynb #12413711
-def gate_widget(
-    rows:list, # with `scores`, see `score_rows`
-    settings=None, # `GateSettings` to start from
-    images=None, # id -> target, a file or Image 3×H×W; shown on both sides of the threshold
-): # ipywidgets box of two sliders, a line, the histogram and the pictures; `.settings` is the choice
-    "Try gates by hand."
-    import ipywidgets as w
-    settings, rows = settings or GATES['niqe-pocket'], [dict(r) for r in rows]
-    sliders, line, plot, pictures = _sliders(rows, settings), w.Label(), w.Image(format='png'), w.Image(format='png')
-    box = w.VBox([*sliders, line, plot, pictures])
-    def update(*_):
-        s = box.settings = replace(settings, value=sliders[0].value, min_fidelity=sliders[1].value or None)
-        try: line.value = _line(decide(rows, s), s)
-        except UserError as e: line.value, plot.value, pictures.value = str(e), b'', b''
-        else:
-            plot.value = _png(score_histogram(rows, s))
-            if images: pictures.value = _pictures(rows, s, images)
-    for s in sliders: s.observe(update, 'value')
-    update()
-    return box
-
 # %% ../nbs/47_calibration.ipynb #a9302edf
 def normality(
     values, # scores, 20 or more for a meaningful p

@@ -175,11 +175,13 @@ def put(self:FolderMap,
     write_image(image, self.out/f'{id}.png')
 
 @patch
-def sweep(self:FolderMap):
+def sweep(self:FolderMap,
+    names=None, # of the files that are written, below `out`; None: id.png
+):
     "Remove what a kill left half written"
-    mine = {(self.out/i).name[:60] for i in self.files}
-    for f in self.out.rglob('.*-????????.png'):
-        if f.name[1:-13] in mine: f.unlink(missing_ok=True)
+    mine = {(Path(n).stem[:60], Path(n).suffix) for n in names or (f'{i}.png' for i in self.files)}
+    for f in self.out.rglob('.*-????????.*'):
+        if (f.stem[1:-9], f.suffix) in mine: f.unlink(missing_ok=True)
 
 # %% ../nbs/26_folder_map.ipynb #92d56085
 @patch

@@ -17,7 +17,8 @@ from torch import nn
 from .files import UserError
 from .finetune import Adaptation, _accelerator, _schedule
 from .images import image_seed
-from .mixing import Mixture, draw_batch, pairs_for
+from .options import Mixture
+from .mixing import draw_batch, pairs_for
 from .restorers import LOSSES
 
 # %% ../nbs/69_maximin.ipynb #ada5a17e

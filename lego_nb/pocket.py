@@ -11,23 +11,17 @@ __all__ = ['VALIDATION', 'WEIGHTS', 'split_photographs', 'PhotoCrops', 'vary', '
 import copy, json, math, time, torch, warnings
 import torch.nn.functional as F
 from fastcore.basics import patch, store_attr
-<<<<<<< /tmp/tmpofkmj6c2
-from lego_nb.options import PROMPT
-from lego_nb.files import UserError, atomic_path, image_files, write_json
-from lego_nb.images import read_image
-from lego_nb.flow import shift_time
-=======
 from hashlib import sha256
 from importlib.resources import files as package_files
 from pathlib import Path
-from lego_nb import console
-from lego_nb.console import command, find_device
->>>>>>> /tmp/tmpvax_oaic
-from lego_nb.degradations import Draws, add_noise, blur, coloured
-from lego_nb.degrade import pocket_weak
-from lego_nb.files import UserError, atomic_path, image_files, write_json
-from lego_nb.flow import shift_time
-from lego_nb.images import read_image
+from . import console
+from .console import command, find_device
+from .degradations import Draws, add_noise, blur, coloured
+from .degrade import pocket_weak
+from .files import UserError, atomic_path, image_files, write_json
+from .flow import shift_time
+from .images import read_image
+from .options import PROMPT
 
 # %% ../nbs/93_pocket.ipynb #f5225192
 VALIDATION = [f'kodak_{i}' for i in range(13, 19)] + [f'unsplash_{i}' for i in range(25, 31)]

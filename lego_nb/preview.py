@@ -5,26 +5,17 @@
 # %% auto #0
 __all__ = ['source_folder', 'some_images', 'demo_photographs', 'load_oracle', 'one_batch', 'lego_check', 'settings_grid',
            'is_control', 'setting_name', 'preview', 'beside_control', 'over_images', 'preview_table', 'preview_sheet',
-           'keep_facts', 'fill_cells', 'write_preview', 'lego_preview']
+           'base_settings', 'keep_facts', 'fill_cells', 'write_preview', 'lego_preview']
 
 # %% ../nbs/90_preview.ipynb #cf4b7da7
-<<<<<<< /tmp/tmpse7p0her
-import csv, time
-from dataclasses import asdict, replace
-=======
 import time
-from dataclasses import asdict, fields, replace
->>>>>>> /tmp/tmpwp77zkzc
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
-from lego_nb.console import command, find_device, progress
-from lego_nb.files import UserError, append_jsonl, atomic_path, image_files, numbers, read_jsonl, write_csv, write_json
-<<<<<<< /tmp/tmpse7p0her
-from lego_nb.inputs import read_config, refuse_difference
-=======
-from lego_nb.inputs import read_config
->>>>>>> /tmp/tmpwp77zkzc
-from lego_nb.settings import PRESETS
+from .console import command, find_device, progress
+from .files import UserError, append_jsonl, atomic_path, image_files, numbers, read_jsonl, write_csv, write_json
+from .inputs import read_config
+from .settings import PRESETS
 
 # %% ../nbs/90_preview.ipynb #2f2f658c
 def source_folder(
@@ -260,15 +251,9 @@ def base_settings(
     oracle=None,  # its name; None: that of the run or the preset, else 'pocket'
     preset=None,  # a key of `PRESETS`; None: what suits the oracle
     **options,    # settings that replace others; None leaves them
-<<<<<<< /tmp/tmpebzcfwpb
-): # all settings as a dict, the `RefineSettings` among them
-    "What a preview starts from. `UserError`: no such preset"
-    from lego_nb.options import RefineSettings
-=======
 ) -> tuple:       # all settings as a dict, the `RefineSettings` among them
     "Gather what a preview starts from. `UserError`: no such preset"
-    from lego_nb.refinement import RefineSettings
->>>>>>> /tmp/tmpc4fmyf6u
+    from lego_nb.options import RefineSettings
     if preset and preset not in PRESETS: raise UserError(f"--preset {preset}: choose one of {', '.join(PRESETS)}")
     name = oracle or PRESETS[preset or 'pocket']['oracle']
     preset = PRESETS[preset or ('pocket' if name == 'pocket' else 'gopro-reds')]

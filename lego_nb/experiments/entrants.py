@@ -51,7 +51,8 @@ def train_baryir(
     **changes, # of BARYIR
 ):
     "Make checkpoints/`name`: BaryIR's network on the task's own pairs and further sources."
-    from lego_nb.barycenter import BarycenterSettings, start_barycenter, train_barycenter
+    from lego_nb.options import BarycenterSettings
+    from lego_nb.barycenter import start_barycenter, train_barycenter
     from lego_nb.datasets import Degraded
     seed, state = run.settings['seed'], run/f'checkpoints/{name}-state'
     clean = {i: gt for i, (_, gt) in run.data.part('id_pairs').items()}

@@ -122,7 +122,7 @@ def write_task(
     seed=0,      # of the damage
 ):               # the folders, as settings
     "Write a task's images as folders, once. `UserError`: `out` holds another task."
-    from lego_nb.demo import same_settings
+    from lego_nb.datasets import same_settings
     places = dict(id=('id/lq', 'id/gt'), ood=('ood', 'ood_truth'), test=('test/lq', 'test/gt'), test_id=('test_id/lq', 'test_id/gt'))
     out, facts = Path(out), dict(task=name, folder=folder and str(folder), seed=seed)
     if not (out/'task.json').exists():
@@ -152,7 +152,7 @@ def start(
     if name == 'denoise': return 'pocket'
     if not (Path(out)/'config.json').exists():
         from lego_nb.datasets import Pairs, paired_files
-        from lego_nb.finetune import FinetuneSettings
+        from lego_nb.options import FinetuneSettings
         from lego_nb.pretrain import pretrain
         from lego_nb.load_restorer import load_restorer
         s = FinetuneSettings(iterations=updates(settings, 'pretrain'), batch_size=16, id_ratio=1., lr=3e-4, warmup=10, ema=0., crop=64,

@@ -68,7 +68,7 @@ def gate_widget(
     "Try gates by hand"
     import ipywidgets as w
     from IPython.core.pylabtools import print_figure
-    settings, rows = settings or GateSettings(), [dict(r) for r in rows]
+    settings, rows = settings or GATES['niqe-pocket'], [dict(r) for r in rows]
     sliders, line, plot, pictures = _sliders(rows, settings), w.Label(), w.Image(format='png'), w.Image(format='png')
     box = w.VBox([*sliders, line, plot, pictures])
     def load(i): return images[i] if torch.is_tensor(images[i]) else read_image(images[i])

@@ -7,8 +7,8 @@ __all__ = ['ALPHAS', 'FULL', 'DOT', 'RECIPE', 'HARD', 'ENTRANTS', 'BARYIR', 'MET
            'stages', 'lego_on', 'train_all', 'fit_dot', 'transport_tests', 'test_images', 'judge_tests',
            'training_seconds', 'image_seconds', 'oracle_floor', 'contest_seed']
 
-# %% ../../nbs/experiments/entrants.ipynb #f7983ddf
-import json, time
+# %% ../../nbs/experiments/entrants.ipynb #e703d06f
+import json, timeit
 from functools import partial
 from ..console import bars
 from .arms import mean_psnr, refined, target_gains, train_arm
@@ -188,13 +188,7 @@ def image_seconds(
     "What one image takes, measured once."
     f = run/'evaluation/image_seconds.json'
     y = read_image(next(iter(run.test_sets()['ood'].values()))[0])[None].to(run.device)
-    def best(work):
-        spans = []
-        for _ in range(3):
-            began = time.time()
-            work(y).cpu()
-            spans.append(time.time() - began)
-        return round(min(spans), 4)
+    def best(work): return round(min(timeit.repeat(lambda: work(y).cpu(), number=1, repeat=3)), 4)
     if not f.exists():
         works = {k: run.load(models[k]).restore for k in ('unadapted', 'baryir')} | {'dot': fit_dot(run, {}, 'dot')}
         write_json({k: best(work) for k, work in works.items()}, f)

@@ -6,8 +6,8 @@
 __all__ = ['measure_cost', 'costs', 'metrics_of', 'measure', 'pass_line', 'apart', 'table_cells', 'show_cell', 'layout',
            'table_markdown', 'notes_of', 'paper_seed', 'table_ten', 'paper_run']
 
-# %% ../../nbs/experiments/paper.ipynb #a831822a
-import json, time
+# %% ../../nbs/experiments/paper.ipynb #53f06d95
+import json, timeit
 from ..evaluation import crossed_ci
 from .arms import ARMS, refined, run_seed, save_text
 from .claims import (TABLES, claim_lines, count_claims, judge_claims, metric_of, models_of, number, paper_table,
@@ -25,11 +25,8 @@ def measure_cost(
     if f.exists(): return json.loads(f.read_text())
     def size(model): return f'{sum(p.numel() for p in model.parameters())/1e6:.3g}M'
     model, (lq, _) = run.load(run.settings['restorer']), next(iter(run.test_sets()['ood'].values()))
-    y, seconds = read_image(lq)[None].to(run.device), []
-    for _ in range(repeats):
-        began = time.time()
-        model.restore(y, tile=run.settings['tile']).cpu()
-        seconds.append(time.time() - began)
+    y = read_image(lq)[None].to(run.device)
+    seconds = timeit.repeat(lambda: model.restore(y, tile=run.settings['tile']).cpu(), number=1, repeat=repeats)
     res = dict(restorer=size(model), oracle=size(run.oracle().transformer), seconds=round(min(seconds), 4))
     write_json(res, f)
     return res

@@ -35,8 +35,7 @@ def _gathering(**kwargs):
 
 # %% ../nbs/52_checkpoints.ipynb #6bf5148e
 class Resumable:
-    """A training that is saved and continued. A subclass has the settings' `identity()`, what must be the same for that, and from accelerate
-    `accelerator`, `model`, `optimizer`, `scheduler`; `params` that are averaged by `ema` (diffusers' EMAModel, or None)."""
+    "A training that is saved as a whole and continued."
     def __init__(self, out): # folder of states/ and metrics.jsonl
         self.out, self.step, self.first = Path(out), 0, [] # updates done; losses of the first twenty
 

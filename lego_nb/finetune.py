@@ -79,8 +79,8 @@ class Adaptation(Resumable):
 
     def __init__(self,
         restorer, # module whose forward(y, x) is one loss per image; a copy of it is trained
-        id_pairs, # `Pairs`, or None when id_ratio is 1
-        ood_pairs, # `Pairs`, or None when id_ratio is 0
+        id_pairs, # `Pairs`, or None when id_ratio is 0
+        ood_pairs, # `Pairs`, or None when id_ratio is 1
         settings, # `FinetuneSettings`
         out, # folder of states/ and metrics.jsonl
     ):

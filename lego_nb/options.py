@@ -18,7 +18,15 @@ from fastcore.script import bool_arg
 from .console import closest
 from .files import UserError, markdown_grid
 
-# %% ../nbs/05_options.ipynb #bb630fb8
+# %% ../nbs/05_options.ipynb #e397c7c8
+_WORDS = {int: 'a whole number', float: 'a number', bool: 'True or False', list: 'a list of numbers', Path: 'a folder'}
+
+def _fits(v, kind):
+    "Whether a value is of a kind: whole numbers pass for numbers, True and False for none"
+    if kind in (int, float): return isinstance(v, (Integral, Real)[kind is float]) and not isinstance(v, bool)
+    if kind is list: return isinstance(v, (list, tuple)) and len(v) > 0 and all(_fits(o, float) for o in v)
+    return isinstance(v, (str, Path) if kind in (str, Path) else kind)
+
 def opt(
     default,    # the paper's
     low=None,   # least number
@@ -31,28 +39,18 @@ def opt(
     hidden=False, # True: a field for Python, no option
 ): # `dataclasses.Field`
     "Define an option: a field of a stage's settings"
-    return field(default=default, metadata=dict(low=low, high=high, of=of.split(), name=name, stage=stage, free=free, none=none, hidden=hidden))
+    return field(default=default, metadata=dict(low=low, high=high, choices=of.split(), name=name, stage=stage, free=free, none=none, hidden=hidden))
 
-# %% ../nbs/05_options.ipynb #858482f1
-_WORDS = {int: 'a whole number', float: 'a number', bool: 'True or False', list: 'a list of numbers', Path: 'a folder'}
-
-def _fits(v, kind):
-    "Whether a value is of a kind: whole numbers pass for numbers, True and False for none"
-    if kind in (int, float): return isinstance(v, (Integral, Real)[kind is float]) and not isinstance(v, bool)
-    if kind is list: return isinstance(v, (list, tuple)) and len(v) > 0 and all(_fits(o, float) for o in v)
-    return isinstance(v, (str, Path) if kind in (str, Path) else kind)
-
+# %% ../nbs/05_options.ipynb #30c36411
 class Option:
     "One field of a stage's settings, as commands, files and checks see it"
     def __init__(self,
         cls, # the dataclass
         f,   # its `dataclasses.Field`
     ):
-        m = f.metadata or opt(None).metadata
-        self.cls, self.field, self.default, self.name, self.title = cls, f.name, f.default, m['name'] or f.name, cls.title
-        self.kinds, self.low, self.high, self.choices, self.hidden = typing.get_args(f.type) or [f.type], m['low'], m['high'], m['of'], m['hidden']
-        self.none, self.free, self.stage = m['none'] or f.default is None, m['free'], None if m['free'] else m['stage'] or cls.stage
-
+        vars(self).update(f.metadata or opt(None).metadata)
+        self.cls, self.field, self.default, self.title, self.kinds = cls, f.name, f.default, cls.title, typing.get_args(f.type) or [f.type]
+        self.name, self.none, self.stage = self.name or f.name, self.none or f.default is None, None if self.free else self.stage or cls.stage
     def fault(self,
         v, # a value
     ): # what the option takes instead; None where the value is right
@@ -62,7 +60,6 @@ class Option:
         if self.choices and v not in self.choices: return f"choose one of {', '.join(map(str, [None]*self.none + self.choices))}"
         if self.low is not None and not all(self.low <= o <= self.high for o in (v if isinstance(v, (list, tuple)) else [v])):
             return f'must lie between {self.low:g} and {self.high:g}'
-
     def parse(self,
         v, # a value; text with commas, as a command line has it, where a list is taken
     ): # the value
@@ -72,17 +69,16 @@ class Option:
             if float not in self.kinds: return [float(o) for o in v.split(',')]
             return float(v) if '.' in v else [int(o) for o in v.split(',')]
         except ValueError: raise UserError(f'--{self.name} {v}: give numbers, with commas between') from None
-
+    @property
+    def doc(self): return next(filter(None, (_comments(c.__module__).get(c.__name__, {}).get(self.field) for c in self.cls.__mro__)), '')
     @property
     def limits(self): # choices or range in words
         if self.low is None: return ', '.join(self.choices)
         return f'{self.low:g} to {self.high:g}' if self.high < 10**4 else f'{self.low:g} or more'
     @property
-    def doc(self): return _doc(self.cls, self.field)
-    @property
     def help(self): return self.doc + (self.limits and f' ({self.limits})')
 
-# %% ../nbs/05_options.ipynb #34db1047
+# %% ../nbs/05_options.ipynb #c2f4d175
 @lru_cache
 def _comments(module):
     "Class -> field -> the comment behind it"
@@ -93,42 +89,41 @@ def _comments(module):
     return {c.name: {named(o): lines[o.end_lineno - 1][o.end_col_offset:].partition('#')[2].strip()
                      for o in c.body if isinstance(o, (ast.AnnAssign, ast.Assign))} for c in ast.parse(text).body if isinstance(c, ast.ClassDef)}
 
-def _doc(cls, field):
-    said = (_comments(c.__module__).get(c.__name__, {}).get(field) for c in cls.__mro__)
-    return next(filter(None, said), '')
+def _signature(docs):
+    "Source in which docments finds name -> comment"
+    return 'def options(\n' + ''.join(f'    {k}, # {v}\n' for k, v in docs.items()) + '): pass'
 
 @lru_cache
 def options(
     *classes,    # of stages' settings
     every=False, # with the fields for Python alone
 ): # dict: name -> `Option`; of two with one name the first
-    "The options of dataclasses"
+    "Collect the options of dataclasses"
     res = {}
     for o in (Option(c, f) for c in classes for f in fields(c)):
         if every or not o.hidden: res.setdefault(o.name, o)
     return res
 
-# %% ../nbs/05_options.ipynb #803945f7
+# %% ../nbs/05_options.ipynb #6d137794
 class Settings:
-    "What the settings of a stage have in common: `check`, `of`, and defaults of their own for inherited fields"
+    "What the settings of all stages have in common; a subclass may give inherited fields other defaults"
     title, stage = 'the run', None # heading in the help; first stage whose results depend on these settings
     def __init_subclass__(cls):
-        own = inspect.get_annotations(cls)
-        new = {k: f for c in reversed(cls.__mro__[1:]) for k, f in getattr(c, '__dataclass_fields__', {}).items() if k in vars(cls) and k not in own}
+        own, known = inspect.get_annotations(cls), {k: f for c in cls.__mro__[:0:-1] for k, f in getattr(c, '__dataclass_fields__', {}).items()}
+        new = {k: f for k, f in known.items() if k in vars(cls) and k not in own}
         cls.__annotations__ = own | {k: f.type for k, f in new.items()}
         for k, f in new.items(): setattr(cls, k, field(default=vars(cls)[k], metadata=f.metadata))
-
+        cls.__delwrap__ = _signature({k: Option(cls, f).doc for k, f in known.items() if k not in own})
     def check(self):
-        "`UserError` that names the first field of another kind, or out of its range"
+        "Check all fields. `UserError` names the first of another kind, or out of its range"
         for o in options(type(self), every=True).values():
             if why := o.fault(getattr(self, o.field)): raise UserError(f'{o.field} is {getattr(self, o.field)!r}: {why}')
-
     @classmethod
     def of(cls,
         settings,  # a mapping with names of options, such as the settings of a run
         **changes, # fields that replace what it says
     ): # these settings
-        "This stage's part of the settings of a run"
+        "Take this stage's part of the settings of a run"
         return cls(**{o.field: o.parse(settings[o.name]) for o in options(cls).values() if o.name in settings} | changes)
 
 # %% ../nbs/05_options.ipynb #96e813c3
@@ -206,7 +201,7 @@ class RefineSettings(Seeded):
     method:str = opt('inversion', of='inversion sdedit') # sdedit is the baseline
     values_device:str = opt(None, of='cpu', free=True) # where stored features wait; cpu where the GPU is short of memory
 
-# %% ../nbs/05_options.ipynb #67089986
+# %% ../nbs/05_options.ipynb #aa23389d
 CHECKS = dict(psnr=(1, ' dB', 'to its restoration'), structure=(1, '', 'with its restoration'),
               tone=(-1, ' ΔE', 'from its restoration'), consistency=(1, ' dB', 'to its input'),
               lpips=(-1, '', 'from its restoration'), dists=(-1, '', 'from its restoration'))
@@ -231,23 +226,19 @@ class GateSettings(Settings):
     fidelity:str|dict = None # limits of further checks: structure=.7,tone=6,consistency=25 (see `45_gate`)
     whole_image:bool = False # score an image in squares that cover it: some metrics look at the centre alone
     perceptual:str = opt('auto', of='auto lpips dists lpips,dists', none=True) # log the distance of a target to its restoration; auto: those whose weights are there
-
     def __post_init__(self):
         self.fidelity = read_limits(self.fidelity)
         self.check()
         if self.mode == 'quantile' and not 0 < self.value <= 1:
             raise UserError(f'gate value {self.value} is a share to keep: give it above 0 and up to 1')
-
     @property
-    def limits(self): # `min_fidelity` is the limit of `psnr`
-        return {**({} if self.min_fidelity is None else {'psnr': self.min_fidelity}), **self.fidelity}
-
+    def limits(self): return ({} if self.min_fidelity is None else {'psnr': self.min_fidelity}) | self.fidelity
     @property
     def compared(self): # what `perceptual_metrics` is asked for
         asked = [*(self.perceptual or '').split(','), *self.limits]
         return ','.join(k for k in ('lpips', 'dists') if k in asked) or self.perceptual
 
-# %% ../nbs/05_options.ipynb #e241446e
+# %% ../nbs/05_options.ipynb #4fa4e62c
 @dataclass
 class Mixture(Seeded):
     "How a batch of Stage 2 is made up"
@@ -258,7 +249,6 @@ class Mixture(Seeded):
     ood_weight:float = opt(1., 0, 10**6) # weight of the second term of Equation 7
     crop:int = opt(512, 16, 4096, none=True) # side of training crops of the degraded image, pixels; None: as the pairs say
     augment:bool = opt(True, hidden=True) # random flips
-
     def __post_init__(self): self.check()
 
 @dataclass
@@ -286,14 +276,13 @@ class FinetuneSettings(TrainingSettings, Mixture):
     "What Stage 2 may vary"
     accumulate:int = opt(1, 1, 10**5, free=True) # parts of a batch, one after another, where memory is short
     weight_decay:float = opt(.01, 0, 10) # of AdamW
-
     def __post_init__(self): # `mixed_precision` None: what the launcher says
         if self.mixed_precision is None: self.mixed_precision = launched_precision()
         parts = os.environ.get('ACCELERATE_GRADIENT_ACCUMULATION_STEPS', '')
         if parts.isdigit(): self.accumulate = max(self.accumulate, int(parts))
         self.check()
 
-# %% ../nbs/05_options.ipynb #e72ecea1
+# %% ../nbs/05_options.ipynb #eab8fd20
 @dataclass
 class PretrainSettings(FinetuneSettings):
     "Training on in-distribution pairs alone, with the numbers of Supplement 8.1"
@@ -316,7 +305,6 @@ class NoiseAdaptationSettings(FinetuneSettings):
     swap:bool = True # the contrastive loss with exchanged residuals
     margin:float = opt(.1, 0, 1e3) # of that loss
     symmetric:bool = False # the diffusion network sees images in [-1,1] (rain and blur), not [0,1]
-
     def check(self):
         "`UserError` for a value out of range, or a batch that has no two halves"
         super().check()
@@ -325,7 +313,7 @@ class NoiseAdaptationSettings(FinetuneSettings):
         if self.batch_size % 2 or not halves:
             raise UserError('Half of a batch are pairs, half real images: batch_size even, id_ratio 0.5, reduction two_means, accumulate 1.')
 
-# %% ../nbs/05_options.ipynb #854d5455
+# %% ../nbs/05_options.ipynb #2e69b859
 @dataclass
 class BarycenterSettings(TrainingSettings, Seeded):
     "Training of a barycenter restorer, with the numbers of BaryIR"
@@ -348,7 +336,6 @@ class BarycenterSettings(TrainingSettings, Seeded):
     potential_lr:float = opt(1e-4, 1e-9, 1) # learning rate of the potentials
     drop_every:int = opt(100_000, 1, 10**8) # iterations after which schedule drop divides the rates by ten
     mixed_precision:str = opt('no', of='no bf16') # of the restorer
-
     def __post_init__(self): self.check()
 
 @dataclass
@@ -367,13 +354,13 @@ class TransportSettings(Settings):
     batch_size:int = opt(8, 1, 10**4) # apply: images at once
     tile:int = opt(None, 32, 10**5) # the autoencoder takes larger images in tiles of this side, pixels
 
-# %% ../nbs/05_options.ipynb #bd540e03
+# %% ../nbs/05_options.ipynb #8fae4f82
 def with_options(
     *classes,     # of stages' settings
     but='',       # names of options to leave out, by spaces
     preset=False, # True: the default of every option is None
 ):
-    "Decorator: an option for each field in the place of a function's `**options`, with its type, default, help and heading"
+    "Put an option for each field in the place of a function's `**options`, with its type, default, help and heading"
     def made(f):
         sig = inspect.signature(f)
         new = {k: o for k, o in options(*classes).items() if k not in (*sig.parameters, *but.split())}
@@ -387,15 +374,15 @@ def with_options(
                 raise UserError(f'{f.__name__} has no option {odd[0]}{closest(odd[0], [p.name for p in known])}')
             return f(*args, **kwargs)
         call.__signature__, call.headings = sig.replace(parameters=known), {k: o.title for k, o in new.items()}
-        call.__delwrap__ = 'def options(\n' + ''.join(f'    {k}, # {o.help}\n' for k, o in new.items()) + '): pass' # where docments reads on
+        call.__delwrap__ = _signature({k: o.help for k, o in new.items()}) # where docments reads on
         return call
     return made
 
 def option_table(
     *classes,  # of stages' settings
-    **columns, # name -> mapping with other values, such as a preset
+    **columns, # heading -> mapping with other values, such as a preset
 ): # Markdown
-    "Table of options: what each takes, its default, what it means"
+    "Table options: what each takes, its default, what it decides and means"
     def word(v): return '' if v is None else f'`{v}`' if v != '' else "`''`"
     lines = [['option', 'takes', 'default', *columns, 'decides', 'meaning']]
     for k, o in options(*classes).items():

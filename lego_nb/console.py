@@ -21,24 +21,18 @@ CAUSES = {'unreadable': r'Cannot read the image|No image file',
           'not finite': r'not finite|NaN or infinite|overflowed in'}
 STOPS = {'disk full': 'make room, and the same command goes on', 'device lost': 'the same command goes on'}
 
-def cause(
-    e, # an exception, or its text
-): # a key of `CAUSES`, or 'other'
-    "Tell the kind of a failure"
+def cause(e): # an exception, or its text
+    "Tell the kind of a failure: a key of `CAUSES`, or 'other'"
     text = e if isinstance(e, str) else f'{type(e).__name__}: {e}'
     return next((k for k, words in CAUSES.items() if re.search(words, text)), 'other')
 
-def reason(
-    e, # an exception, or its text
-): # one line
+def reason(e): # an exception, or its text
     "Take the first line of a failure's message"
     return (str(e).strip() or type(e).__name__).splitlines()[0]
 
 # %% ../nbs/04_console.ipynb #7ef14729
-def read_options(
-    path, # of YAML (any suffix) or JSON (.json), or a run's config.json
-): # dict of options; the `config.json` of a run, or None
-    "Read the options in a file. `UserError`: no such file, or no options in it"
+def read_options(path): # of YAML (any suffix) or JSON (.json), or a run's config.json
+    "Read options: a dict, and the `config.json` of a run, or None. `UserError`: no such file, or no options in it"
     import yaml
     path = Path(path)
     try: text = path.read_text(encoding='utf-8')
@@ -90,9 +84,7 @@ def _complain(func, e, code):
 EPILOG = ('Exit codes: 0 done; 1 failed (images, a full disk, a lost GPU); 2 bad input; 130 interrupted (Ctrl-C); 143 ended (SIGTERM). '
           '--config FILE takes YAML or JSON; what is given here wins.')
 
-def version_line(
-    name, # of the command
-): # one line
+def version_line(name): # of the command
     "Name the versions of this package, torch and diffusers, none of them imported"
     from lego_nb import __version__
     def of(lib):
@@ -101,9 +93,7 @@ def version_line(
     return f'{name}: lego_nb {__version__}, ' + ', '.join(f'{o} {of(o)}' for o in ('torch', 'diffusers'))
 
 # %% ../nbs/04_console.ipynb #312826c2
-def command_parser(
-    func, # a documented function; its `headings`, of `with_options`, are titles of options in the help
-):
+def command_parser(func): # a documented function; its `headings`, of `with_options`, are titles of options in the help
     "Make the parser of a command: the options of `func`, and those that every command has"
     parser = anno_parser(func, prog=func.__name__)
     parser.epilog = EPILOG
@@ -169,9 +159,7 @@ def terminable():
         if mine: signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 # %% ../nbs/04_console.ipynb #0ede15d9
-def command(
-    func, # a documented function; it returns 1 when images failed
-):
+def command(func): # a documented function; it returns 1 when images failed
     "Give a documented function a `cli` that reads `sys.argv`"
     def cli():
         os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
@@ -191,7 +179,8 @@ def command(
         except Terminated: sys.exit(_complain(func, 'ended by SIGTERM; the same command goes on where it was', 143))
         except KeyboardInterrupt: sys.exit(_complain(func, 'stopped; the same command goes on where it was', 130))
         except Exception as e:
-            if isinstance(e, (PermissionError, NotADirectoryError)) and e.filename: sys.exit(_complain(func, f'{e.filename}: {e.strerror}', 2))
+            if isinstance(e, (PermissionError, NotADirectoryError)) and e.filename:
+                sys.exit(_complain(func, f'{e.filename}: {e.strerror}', 2))
             if cause(e) not in STOPS: raise
             sys.exit(_complain(func, f'{reason(e)}: what is finished is whole; {STOPS[cause(e)]}', 1))
         if status == 1: sys.exit(1) # images failed
@@ -208,10 +197,8 @@ def watched():
     shell = 'IPython' in sys.modules and sys.modules['IPython'].get_ipython()
     return bool(getattr(sys.stderr, 'isatty', bool)() or shell and 'IPKernelApp' in getattr(shell, 'config', ()))
 
-def duration(
-    seconds, # a number
-): # such as '12 s', '3 min 12 s', '2 h 5 min'
-    "Write a time for people"
+def duration(seconds): # a number
+    "Write a time for people: '12 s', '3 min 12 s', '2 h 5 min'"
     s = round(seconds)
     if s < 60: return f'{s} s' if seconds >= 9.95 else f'{seconds:.1f} s'
     if s < 3600: return f'{s//60} min {s%60} s'
@@ -232,12 +219,8 @@ class Lines:
         self.total = len(items) if total is None and hasattr(items, '__len__') else total
         self.began, self.over, self.facts = time.monotonic(), threading.Event(), {}
         if every: threading.Thread(target=self._tell, args=[every], daemon=True).start()
-    def update(self,
-        n=1, # how many more are done
-    ): self.n += n
-    def set_postfix(self,
-        **facts, # name -> value, shown at the end of a line
-    ): self.facts = facts
+    def update(self, n=1): self.n += n # how many more are done
+    def set_postfix(self, **facts): self.facts = facts # name -> value, for the end of a line
     def close(self): self.over.set()
     def __enter__(self): return self
     def __exit__(self, *_): self.close()
@@ -268,7 +251,7 @@ def progress(
     "Show that something moves: a bar where somebody watches, else a line every 30 seconds"
     show = show and bars()
     try: every = float(os.environ.get('LEGO_PROGRESS_SECONDS', 30))
-    except ValueError: raise UserError(f"LEGO_PROGRESS_SECONDS={os.environ['LEGO_PROGRESS_SECONDS']}: give the seconds between two lines") from None
+    except ValueError as e: raise UserError(f'LEGO_PROGRESS_SECONDS: give the seconds between two lines ({e})') from None
     if not show or not watched(): return Lines(items, total, label, unit, initial, every if show else None)
     from tqdm.auto import tqdm
     class Bar(tqdm):
@@ -303,14 +286,12 @@ def find_device(
     if name == 'cuda' and gpu is not None: name = f'cuda:{gpu}' # each process has one of its own
     try: o = torch.zeros(1, device=name); o.item() # meta has no numbers
     except Exception as e: # each device has a way of its own to say no
-        raise UserError(f"--device {name}: {(str(e) or type(e).__name__).splitlines()[0].rstrip('.')}. Choose {' or '.join(there)}.") from None
+        raise UserError(f"--device {name}: {reason(e).rstrip('.')}. Choose {' or '.join(there)}.") from None
     return o.device
 
 # %% ../nbs/04_console.ipynb #b566e1b4
-def parse_shard(
-    shard, # 'i/n', counted from 1; None: what `accelerate launch` or `torchrun` gave this process
-): # (rank, world), the rank from 0
-    "Read which part of the images is meant. `UserError`: not of that form"
+def parse_shard(shard): # 'i/n', counted from 1; None: what `accelerate launch` or `torchrun` gave this process
+    "Read which part of the images is meant: rank, from 0, and world. `UserError`: not of that form"
     if not shard: return int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     try: i, n = map(int, shard.split('/'))
     except ValueError: raise UserError(f"--shard {shard}: give it as i/n, for example 2/8") from None

@@ -8,7 +8,7 @@ README.md beside this file tells what is compared with what.
 import argparse, importlib.util, os, platform, shutil, sys, tempfile, time
 from contextlib import contextmanager
 from copy import copy, deepcopy
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
@@ -125,7 +125,7 @@ def crops(folder, n):
 def pocket_settings():
     "The pocket preset's, in the form `refine` takes"
     s = resolve_settings('pocket')
-    return RefineSettings(**{f.name: s[f.name] for f in fields(RefineSettings) if f.name in s}), s['refine_batch']
+    return s.refine, s['refine_batch']
 
 def same(folder, base, files):
     "How near the images of two arms are, dB; 80: equal"
@@ -250,7 +250,7 @@ class Size:
     def __init__(self, args, oracle, size, tmp, rate):
         store_attr()
         self.rows = []
-        self.euler = RefineSettings(steps=args.plan, inject_steps=0)
+        self.euler = RefineSettings(steps=args.plan, inject_steps=0, min_side=None)
         self.injecting = replace(self.euler, inject_steps=max(args.plan//5, 1))
         self.fireflow = replace(self.euler, solver='fireflow', steps=min(8, args.plan))
         self.k = passes(oracle, self.euler)

@@ -183,7 +183,7 @@ def steps(args, run, peer, latents, images):
     return arms
 
 def settings(args, full):
-    return FinetuneSettings(iterations=10**6, batch_size=args.batch, id_ratio=1., schedule='constant', warmup=0, lr=1e-5,
+    return FinetuneSettings(iterations=10**6, batch_size=args.batch, id_ratio=1., schedule='constant', warmup=0, lr=1e-5, ema=.999, crop=None,
                             augment=False, mixed_precision='bf16' if full else 'no', log_with='none')
 
 def repeated(f, n):

@@ -8,17 +8,26 @@ __all__ = ['PROMPT', 'CHECKS', 'opt', 'Option', 'options', 'Settings', 'Seeded',
            'TrainingSettings', 'launched_precision', 'FinetuneSettings', 'PretrainSettings', 'NoiseAdaptationSettings',
            'BarycenterSettings', 'TransportSettings', 'with_options', 'option_table']
 
-# %% ../nbs/05_options.ipynb #4703e158
+# %% ../nbs/05_options.ipynb #7f783fde
 import ast, inspect, os, sys, typing
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, wraps
+from inspect import Parameter
 from numbers import Integral, Real
 from pathlib import Path
 from fastcore.script import bool_arg
 from .console import closest
 from .files import UserError, markdown_grid
 
-# %% ../nbs/05_options.ipynb #bb630fb8
+# %% ../nbs/05_options.ipynb #e69acb09
+_WORDS = {int: 'a whole number', float: 'a number', bool: 'True or False', list: 'a list of numbers', Path: 'a folder'}
+
+def _fits(v, kind):
+    "Whether a value is of a kind: whole numbers pass for numbers, True and False for none"
+    if kind in (int, float): return isinstance(v, (Integral, Real)[kind is float]) and not isinstance(v, bool)
+    if kind is list: return isinstance(v, (list, tuple)) and len(v) > 0 and all(_fits(o, float) for o in v)
+    return isinstance(v, (str, Path) if kind in (str, Path) else kind)
+
 def opt(
     default,    # the paper's
     low=None,   # least number
@@ -31,58 +40,44 @@ def opt(
     hidden=False, # True: a field for Python, no option
 ): # `dataclasses.Field`
     "Define an option: a field of a stage's settings"
-    return field(default=default, metadata=dict(low=low, high=high, of=of.split(), name=name, stage=stage, free=free, none=none, hidden=hidden))
+    about = dict(low=low, high=high, choices=of.split(), name=name, stage=stage, free=free, none=none, hidden=hidden)
+    return field(default=default, metadata=about)
 
-# %% ../nbs/05_options.ipynb #858482f1
-_WORDS = {int: 'a whole number', float: 'a number', bool: 'True or False', list: 'a list of numbers', Path: 'a folder'}
-
-def _fits(v, kind):
-    "Whether a value is of a kind: whole numbers pass for numbers, True and False for none"
-    if kind in (int, float): return isinstance(v, (Integral, Real)[kind is float]) and not isinstance(v, bool)
-    if kind is list: return isinstance(v, (list, tuple)) and len(v) > 0 and all(_fits(o, float) for o in v)
-    return isinstance(v, (str, Path) if kind in (str, Path) else kind)
-
+# %% ../nbs/05_options.ipynb #9e4bfecd
 class Option:
     "One field of a stage's settings, as commands, files and checks see it"
     def __init__(self,
         cls, # the dataclass
         f,   # its `dataclasses.Field`
     ):
-        m = f.metadata or opt(None).metadata
-        self.cls, self.field, self.default, self.name, self.title = cls, f.name, f.default, m['name'] or f.name, cls.title
-        self.kinds, self.low, self.high, self.choices, self.hidden = typing.get_args(f.type) or [f.type], m['low'], m['high'], m['of'], m['hidden']
-        self.none, self.free, self.stage = m['none'] or f.default is None, m['free'], None if m['free'] else m['stage'] or cls.stage
-
-    def fault(self,
-        v, # a value
-    ): # what the option takes instead; None where the value is right
-        "Say what is wrong with a value"
+        vars(self).update(f.metadata or opt(None).metadata)
+        self.cls, self.field, self.default, self.title = cls, f.name, f.default, cls.title
+        self.kinds, self.name = typing.get_args(f.type) or [f.type], self.name or f.name
+        self.none, self.stage = self.none or f.default is None, None if self.free else self.stage or cls.stage
+    def fault(self, v): # a value
+        "Say what the option takes instead of a value; None where it is right"
         if v is None and self.none: return
         if not any(_fits(v, k) for k in self.kinds): return f'give {_WORDS.get(self.kinds[0], "text")}'
         if self.choices and v not in self.choices: return f"choose one of {', '.join(map(str, [None]*self.none + self.choices))}"
         if self.low is not None and not all(self.low <= o <= self.high for o in (v if isinstance(v, (list, tuple)) else [v])):
             return f'must lie between {self.low:g} and {self.high:g}'
-
-    def parse(self,
-        v, # a value; text with commas, as a command line has it, where a list is taken
-    ): # the value
+    def parse(self, v): # a value; where a list is taken also its text with commas, as a command line has it
         "Read a list, or a share, from its text. `UserError`: not numbers"
         if list not in self.kinds or not isinstance(v, str): return list(v) if isinstance(v, tuple) else v
         try:
             if float not in self.kinds: return [float(o) for o in v.split(',')]
             return float(v) if '.' in v else [int(o) for o in v.split(',')]
         except ValueError: raise UserError(f'--{self.name} {v}: give numbers, with commas between') from None
-
+    @property
+    def doc(self): return next(filter(None, (_comments(c.__module__).get(c.__name__, {}).get(self.field) for c in self.cls.__mro__)), '')
     @property
     def limits(self): # choices or range in words
         if self.low is None: return ', '.join(self.choices)
         return f'{self.low:g} to {self.high:g}' if self.high < 10**4 else f'{self.low:g} or more'
     @property
-    def doc(self): return _doc(self.cls, self.field)
-    @property
     def help(self): return self.doc + (self.limits and f' ({self.limits})')
 
-# %% ../nbs/05_options.ipynb #34db1047
+# %% ../nbs/05_options.ipynb #802cf0b0
 @lru_cache
 def _comments(module):
     "Class -> field -> the comment behind it"
@@ -90,48 +85,49 @@ def _comments(module):
     except (OSError, TypeError): return {} # a notebook
     lines = text.splitlines()
     def named(o): return getattr(o.target if isinstance(o, ast.AnnAssign) else o.targets[0], 'id', None)
-    return {c.name: {named(o): lines[o.end_lineno - 1][o.end_col_offset:].partition('#')[2].strip()
-                     for o in c.body if isinstance(o, (ast.AnnAssign, ast.Assign))} for c in ast.parse(text).body if isinstance(c, ast.ClassDef)}
+    def said(o): return lines[o.end_lineno - 1][o.end_col_offset:].partition('#')[2].strip()
+    return {c.name: {named(o): said(o) for o in c.body if isinstance(o, (ast.AnnAssign, ast.Assign))}
+            for c in ast.parse(text).body if isinstance(c, ast.ClassDef)}
 
-def _doc(cls, field):
-    said = (_comments(c.__module__).get(c.__name__, {}).get(field) for c in cls.__mro__)
-    return next(filter(None, said), '')
+def _signature(docs):
+    "Source in which docments finds name -> comment"
+    return 'def options(\n' + ''.join(f'    {k}, # {v}\n' for k, v in docs.items()) + '): pass'
 
 @lru_cache
 def options(
     *classes,    # of stages' settings
     every=False, # with the fields for Python alone
 ): # dict: name -> `Option`; of two with one name the first
-    "The options of dataclasses"
+    "Collect the options of dataclasses"
     res = {}
     for o in (Option(c, f) for c in classes for f in fields(c)):
         if every or not o.hidden: res.setdefault(o.name, o)
     return res
 
-# %% ../nbs/05_options.ipynb #803945f7
+# %% ../nbs/05_options.ipynb #a58c5adf
 class Settings:
-    "What the settings of a stage have in common: `check`, `of`, and defaults of their own for inherited fields"
+    "What the settings of all stages have in common; a subclass may give inherited fields other defaults"
     title, stage = 'the run', None # heading in the help; first stage whose results depend on these settings
     def __init_subclass__(cls):
+        known = {k: f for c in cls.__mro__[:0:-1] for k, f in getattr(c, '__dataclass_fields__', {}).items()}
         own = inspect.get_annotations(cls)
-        new = {k: f for c in reversed(cls.__mro__[1:]) for k, f in getattr(c, '__dataclass_fields__', {}).items() if k in vars(cls) and k not in own}
+        new = {k: f for k, f in known.items() if k in vars(cls) and k not in own}
         cls.__annotations__ = own | {k: f.type for k, f in new.items()}
         for k, f in new.items(): setattr(cls, k, field(default=vars(cls)[k], metadata=f.metadata))
-
+        cls.__delwrap__ = _signature({k: Option(cls, f).doc for k, f in known.items() if k not in own})
     def check(self):
-        "`UserError` that names the first field of another kind, or out of its range"
+        "Check all fields. `UserError` names the first of another kind, or out of its range"
         for o in options(type(self), every=True).values():
             if why := o.fault(getattr(self, o.field)): raise UserError(f'{o.field} is {getattr(self, o.field)!r}: {why}')
-
     @classmethod
     def of(cls,
         settings,  # a mapping with names of options, such as the settings of a run
         **changes, # fields that replace what it says
     ): # these settings
-        "This stage's part of the settings of a run"
+        "Take this stage's part of the settings of a run"
         return cls(**{o.field: o.parse(settings[o.name]) for o in options(cls).values() if o.name in settings} | changes)
 
-# %% ../nbs/05_options.ipynb #96e813c3
+# %% ../nbs/05_options.ipynb #3aba36ba
 @dataclass
 class Seeded(Settings):
     "What draws random numbers"
@@ -155,7 +151,7 @@ class ImageSettings(Settings):
     ood_truth:Path = None # truth of --ood, read by the fully supervised control alone
     prompts:str = opt(None, stage='refine') # file with a prompt for each image: .json, .jsonl or .csv of id and prompt
     first_n:int = opt(None, 1, 10**9, stage='restore') # use only the first n unlabelled images
-    hold_out:int = opt(16, 0, 10**6, stage='finetune') # pairs of --id-pairs kept for judging, at most a tenth, where no --test-id is given; 0: none
+    hold_out:int = opt(16, 0, 10**6, stage='finetune') # pairs of --id-pairs kept for judging where no --test-id is given, at most a tenth
 
 @dataclass
 class RestorerSettings(Settings):
@@ -164,16 +160,16 @@ class RestorerSettings(Settings):
     restorer:str = None # 'pocket', a saved folder, or a checkpoint that spandrel loads
     loss:str = opt(None, of='l1 l2 charbonnier', stage='finetune') # what a checkpoint file was trained with
     restorer_dtype:str = opt(None, of='float32 bfloat16 float16') # of Stage 0, where the architecture takes it
-    latents:int = opt(0, 0, 10**4, stage='finetune') # of a latent restorer: crops of every pair that are encoded once, before training; 0: in every step
+    latents:int = opt(0, 0, 10**4, stage='finetune') # of a latent restorer: crops of a pair encoded before training; 0: in every step
 
-# %% ../nbs/05_options.ipynb #158c402a
+# %% ../nbs/05_options.ipynb #84a0153e
 PROMPT = 'a clean, sharp, high-quality image' # the paper's
 
 @dataclass
 class OracleSettings(Settings):
     "The frozen model of Stage 1, and what is asked of it"
     title, stage = 'Stage 1: the oracle', 'refine'
-    oracle:str = 'black-forest-labs/FLUX.1-dev' # 'pocket', a folder in diffusers layout, a hub name, or dot (Deep Optimal Transport, no oracle)
+    oracle:str = 'black-forest-labs/FLUX.1-dev' # 'pocket', a folder in diffusers layout, a hub name, or dot (Deep Optimal Transport)
     dtype:str = opt(None, of='float32 bfloat16 float16') # of the oracle's weights
     speed:str = opt(None, of='compile fp8 fp8,compile') # levers of `33_speed`, which round differently
     control_images:int = opt(4, 0, 10**8) # how many images are also refined under the null prompt alone; 0: none
@@ -194,7 +190,7 @@ class RefineSettings(Seeded):
     solver:str = opt('euler', of='euler midpoint fireflow') # of the flow's equation; midpoint is RF-Solver
     inject_steps:int = opt(10, 0, 1000) # first generation steps that get the inversion's attention features
     inject:str = opt('v', of='v kv') # values, or keys and values
-    inject_blocks:float|list = None # which single-stream blocks: a share of the last ones (0.47), or indices (20,21,22); None: the last 18 of 38
+    inject_blocks:float|list = None # single-stream blocks: a share of the last (0.47), or indices (20,21,22); None: 18 of 38
     inject_tokens:str = opt('all', of='all image') # the whole sequence, or without the text's tokens
     features:str = opt('auto', of='auto store recompute') # of the inversion; auto stores what half of the free memory holds
     tile:int = opt(None, 16, 10**5, stage='restore') # every stage takes larger images in tiles of this size, pixels
@@ -206,17 +202,16 @@ class RefineSettings(Seeded):
     method:str = opt('inversion', of='inversion sdedit') # sdedit is the baseline
     values_device:str = opt(None, of='cpu', free=True) # where stored features wait; cpu where the GPU is short of memory
 
-# %% ../nbs/05_options.ipynb #67089986
+# %% ../nbs/05_options.ipynb #313a0375
 CHECKS = dict(psnr=(1, ' dB', 'to its restoration'), structure=(1, '', 'with its restoration'),
               tone=(-1, ' ΔE', 'from its restoration'), consistency=(1, ' dB', 'to its input'),
               lpips=(-1, '', 'from its restoration'), dists=(-1, '', 'from its restoration'))
 
-def read_limits(
-    text, # like 'structure=.7,tone=6', a dict, or None
-): # dict of check -> limit
-    "Read limits of fidelity checks. `UserError`: no such check, or no number"
-    try: res = {k.strip(): float(v) for k, v in (o.split('=') for o in text.split(',') if o.strip())} if isinstance(text, str) else dict(text or {})
-    except ValueError: raise UserError(f'fidelity {text!r}: write checks and limits like structure=.7,tone=6') from None
+def read_limits(text): # like 'structure=.7,tone=6', a dict, or None
+    "Read limits of fidelity checks: check -> number. `UserError`: no such check, or no number"
+    if isinstance(text, str): text = [o.split('=') for o in text.split(',') if o.strip()]
+    try: res = {k.strip(): float(v) for k, v in dict(text or {}).items()}
+    except ValueError: raise UserError(f'fidelity {text}: write checks and limits like structure=.7,tone=6') from None
     if odd := set(res) - set(CHECKS): raise UserError(f'fidelity check {sorted(odd)[0]!r}: take one of {", ".join(CHECKS)}')
     return res
 
@@ -230,24 +225,20 @@ class GateSettings(Settings):
     min_fidelity:float = opt(None, 0, 200) # least PSNR of a target against its restoration, dB
     fidelity:str|dict = None # limits of further checks: structure=.7,tone=6,consistency=25 (see `45_gate`)
     whole_image:bool = False # score an image in squares that cover it: some metrics look at the centre alone
-    perceptual:str = opt('auto', of='auto lpips dists lpips,dists', none=True) # log the distance of a target to its restoration; auto: those whose weights are there
-
+    perceptual:str = opt('auto', of='auto lpips dists lpips,dists', none=True) # distances to log; auto: those with weights here
     def __post_init__(self):
         self.fidelity = read_limits(self.fidelity)
         self.check()
         if self.mode == 'quantile' and not 0 < self.value <= 1:
             raise UserError(f'gate value {self.value} is a share to keep: give it above 0 and up to 1')
-
     @property
-    def limits(self): # `min_fidelity` is the limit of `psnr`
-        return {**({} if self.min_fidelity is None else {'psnr': self.min_fidelity}), **self.fidelity}
-
+    def limits(self): return ({} if self.min_fidelity is None else {'psnr': self.min_fidelity}) | self.fidelity
     @property
     def compared(self): # what `perceptual_metrics` is asked for
         asked = [*(self.perceptual or '').split(','), *self.limits]
         return ','.join(k for k in ('lpips', 'dists') if k in asked) or self.perceptual
 
-# %% ../nbs/05_options.ipynb #e241446e
+# %% ../nbs/05_options.ipynb #4fa4e62c
 @dataclass
 class Mixture(Seeded):
     "How a batch of Stage 2 is made up"
@@ -258,7 +249,6 @@ class Mixture(Seeded):
     ood_weight:float = opt(1., 0, 10**6) # weight of the second term of Equation 7
     crop:int = opt(512, 16, 4096, none=True) # side of training crops of the degraded image, pixels; None: as the pairs say
     augment:bool = opt(True, hidden=True) # random flips
-
     def __post_init__(self): self.check()
 
 @dataclass
@@ -286,14 +276,13 @@ class FinetuneSettings(TrainingSettings, Mixture):
     "What Stage 2 may vary"
     accumulate:int = opt(1, 1, 10**5, free=True) # parts of a batch, one after another, where memory is short
     weight_decay:float = opt(.01, 0, 10) # of AdamW
-
     def __post_init__(self): # `mixed_precision` None: what the launcher says
         if self.mixed_precision is None: self.mixed_precision = launched_precision()
         parts = os.environ.get('ACCELERATE_GRADIENT_ACCUMULATION_STEPS', '')
         if parts.isdigit(): self.accumulate = max(self.accumulate, int(parts))
         self.check()
 
-# %% ../nbs/05_options.ipynb #e72ecea1
+# %% ../nbs/05_options.ipynb #f1d45e11
 @dataclass
 class PretrainSettings(FinetuneSettings):
     "Training on in-distribution pairs alone, with the numbers of Supplement 8.1"
@@ -316,16 +305,15 @@ class NoiseAdaptationSettings(FinetuneSettings):
     swap:bool = True # the contrastive loss with exchanged residuals
     margin:float = opt(.1, 0, 1e3) # of that loss
     symmetric:bool = False # the diffusion network sees images in [-1,1] (rain and blur), not [0,1]
-
     def check(self):
         "`UserError` for a value out of range, or a batch that has no two halves"
         super().check()
         if not self.t_min < self.t_max: raise UserError(f't_min {self.t_min} and t_max {self.t_max}: 1..1000, the first below the second.')
         halves = self.id_ratio == .5 and self.reduction == 'two_means' and self.accumulate == 1
         if self.batch_size % 2 or not halves:
-            raise UserError('Half of a batch are pairs, half real images: batch_size even, id_ratio 0.5, reduction two_means, accumulate 1.')
+            raise UserError('Half of a batch are pairs, half real images: batch_size even, id_ratio .5, reduction two_means, accumulate 1.')
 
-# %% ../nbs/05_options.ipynb #854d5455
+# %% ../nbs/05_options.ipynb #2e69b859
 @dataclass
 class BarycenterSettings(TrainingSettings, Seeded):
     "Training of a barycenter restorer, with the numbers of BaryIR"
@@ -348,7 +336,6 @@ class BarycenterSettings(TrainingSettings, Seeded):
     potential_lr:float = opt(1e-4, 1e-9, 1) # learning rate of the potentials
     drop_every:int = opt(100_000, 1, 10**8) # iterations after which schedule drop divides the rates by ten
     mixed_precision:str = opt('no', of='no bf16') # of the restorer
-
     def __post_init__(self): self.check()
 
 @dataclass
@@ -367,38 +354,39 @@ class TransportSettings(Settings):
     batch_size:int = opt(8, 1, 10**4) # apply: images at once
     tile:int = opt(None, 32, 10**5) # the autoencoder takes larger images in tiles of this side, pixels
 
-# %% ../nbs/05_options.ipynb #bd540e03
+# %% ../nbs/05_options.ipynb #ec85c30b
 def with_options(
     *classes,     # of stages' settings
     but='',       # names of options to leave out, by spaces
     preset=False, # True: the default of every option is None
 ):
-    "Decorator: an option for each field in the place of a function's `**options`, with its type, default, help and heading"
+    "Put an option for each field in the place of a function's `**options`, with its type, default, help and heading"
     def made(f):
         sig = inspect.signature(f)
         new = {k: o for k, o in options(*classes).items() if k not in (*sig.parameters, *but.split())}
         def param(k, o):
             kind = next((t for t in (int, float, bool) if t in o.kinds and list not in o.kinds), str)
-            return inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=None if preset else o.default, annotation=bool_arg if kind is bool else kind)
-        known = [*(p for p in sig.parameters.values() if p.kind != inspect.Parameter.VAR_KEYWORD), *(param(k, o) for k, o in new.items())]
+            return Parameter(k, Parameter.KEYWORD_ONLY, default=None if preset else o.default, annotation={bool: bool_arg}.get(kind, kind))
+        known = [*(p for p in sig.parameters.values() if p.kind != Parameter.VAR_KEYWORD), *(param(k, o) for k, o in new.items())]
         @wraps(f)
         def call(*args, **kwargs):
             if odd := sorted(kwargs.keys() - {p.name for p in known}):
                 raise UserError(f'{f.__name__} has no option {odd[0]}{closest(odd[0], [p.name for p in known])}')
             return f(*args, **kwargs)
         call.__signature__, call.headings = sig.replace(parameters=known), {k: o.title for k, o in new.items()}
-        call.__delwrap__ = 'def options(\n' + ''.join(f'    {k}, # {o.help}\n' for k, o in new.items()) + '): pass' # where docments reads on
+        call.__delwrap__ = _signature({k: o.help for k, o in new.items()}) # where docments reads on
         return call
     return made
 
 def option_table(
     *classes,  # of stages' settings
-    **columns, # name -> mapping with other values, such as a preset
+    **columns, # heading -> mapping with other values, such as a preset
 ): # Markdown
-    "Table of options: what each takes, its default, what it means"
+    "Table options: what each takes, its default, what it decides and means"
     def word(v): return '' if v is None else f'`{v}`' if v != '' else "`''`"
     lines = [['option', 'takes', 'default', *columns, 'decides', 'meaning']]
     for k, o in options(*classes).items():
         kind = o.limits or _WORDS.get(o.kinds[0], 'text')
-        lines.append([f'`--{k}`'.replace('_', '-'), kind, word(o.default), *(word(c[k]) if c.get(k) != o.default else '' for c in columns.values()), o.stage or '', o.doc])
+        others = (word(c[k]) if c.get(k) != o.default else '' for c in columns.values())
+        lines.append([f'`--{k}`'.replace('_', '-'), kind, word(o.default), *others, o.stage or '', o.doc])
     return markdown_grid(lines)

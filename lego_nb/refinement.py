@@ -7,7 +7,7 @@ __all__ = ['check_refine', 'refine_grid', 'feature_bank', 'refine_latents', 'pas
            'refine', 'null_only']
 
 # %% ../nbs/43_refinement.ipynb #0ef9def2
-import math, torch, warnings
+import torch, warnings
 from copy import copy
 from dataclasses import replace
 import torch.nn.functional as F
@@ -48,24 +48,24 @@ def check_refine(
 
 # %% ../nbs/43_refinement.ipynb #bb6edd0e
 def refine_grid(
-    oracle,
-    s:RefineSettings,
+    oracle, # `Oracle`
+    s:RefineSettings, # settings
     height:int, # of the images, pixels
-    width:int,
+    width:int, # of the images, pixels
 )->list: # descending from t0
-    "The times of a refinement: from `t0`, or the end of the full grid that `strength` runs."
+    "Make the times of a refinement: from `t0`, or the end of the full grid that `strength` runs."
     if s.strength is None: return oracle.grid(s.steps, height, width, t_max=s.t0, shift=s.shift)
     return strength_grid(oracle.grid(s.steps, height, width, shift=s.shift), s.strength)
 
 # %% ../nbs/43_refinement.ipynb #f611413c
 def feature_bank(
-    oracle,
+    oracle, # `Oracle`
     z, # latents of a batch
-    s:RefineSettings,
+    s:RefineSettings, # settings
     steps:int, # steps that are injected
     length:int, # text tokens
 ): # Values, or None without injection
-    "Where the features of a batch are kept, or how they are computed again."
+    "Choose where the features of a batch are kept, or how they are computed again"
     if not steps: return
     size = dict(rows=len(z), tokens=oracle.family.tokens(z[:1]).shape[1]+length, blocks=s.inject_blocks, what=s.inject,
                 evaluations=steps*(2 if s.solver=='midpoint' else 1))
@@ -74,15 +74,15 @@ def feature_bank(
 
 # %% ../nbs/43_refinement.ipynb #a9d75d9f
 def refine_latents(
-    oracle,
+    oracle, # `Oracle`
     z, # clean latents, B×C×h×w
     grid:list, # descending from t0
-    s:RefineSettings,
+    s:RefineSettings, # settings
     ids:list=None, # owners of sdedit's noise
     callback=None, # called after each step with (step, steps, t, z)
     prompts=None, # one for each row; None: that of the settings
 )->list: # refined latents, for each candidate
-    "Equations 2 to 5 on latents: invert with the null prompt, generate with the prompt."
+    "Invert latents with the null prompt, Equations 2 and 3, and generate with the prompt, Equations 4 and 5"
     how = dict(prompt=prompts or s.prompt, solver=s.solver, null_prompt=s.null_prompt, callback=callback)
     scales = s.candidates or [s.guidance]
     if s.method=='sdedit':
@@ -97,10 +97,10 @@ def refine_latents(
 
 # %% ../nbs/43_refinement.ipynb #cb76f83e
 def passes(
-    oracle,
-    s:RefineSettings,
+    oracle, # `Oracle`
+    s:RefineSettings, # settings
 )->int: # passes through the network for one image, or one tile
-    "What refining costs."
+    "Count what refining costs"
     mode,n = s.guidance_mode or oracle.guidance_mode, len(refine_grid(oracle, s, 64, 64))-1
     once = evaluations(s.solver, n)
     twice = lambda w: mode=='true_cfg' and w not in (0, 1) and s.prompt!=s.null_prompt
@@ -109,11 +109,11 @@ def passes(
 
 # %% ../nbs/43_refinement.ipynb #e0cb566a
 def enlarged_size(
-    height:int,
-    width:int,
+    height:int, # pixels
+    width:int, # pixels
     min_side=None, # of the result, in pixels; None: as it is
 )->tuple: # height, width
-    "The size of an image whose short side has at least `min_side` pixels."
+    "Compute the size of an image whose short side has at least `min_side` pixels"
     f = max(1., (min_side or 0)/min(height, width))
     return round(height*f), round(width*f)
 
@@ -121,33 +121,33 @@ def enlarged(
     x, # images B×3×H×W
     min_side=None, # of the result, in pixels; None: leave `x` alone
 ):
-    "Images whose short side has at least `min_side` pixels."
+    "Enlarge images so that the short side has at least `min_side` pixels"
     h,w = x.shape[-2:]
     if min_side is None or min(h, w)>=min_side: return x
     return F.interpolate(x, enlarged_size(h, w, min_side), mode='bicubic', antialias=True).clamp(0, 1)
 
 # %% ../nbs/43_refinement.ipynb #7b1abbb6
 def step_count(
-    oracle,
-    s:RefineSettings,
+    oracle, # `Oracle`
+    s:RefineSettings, # settings
     height:int, # of the images, pixels
-    width:int,
+    width:int, # of the images, pixels
 )->int: # calls of the callback of `refine`
-    "Steps of a batch, there and back, over all tiles and candidates."
+    "Count the steps of a batch, there and back, over all tiles and candidates"
     h,w = (-(-o//oracle.multiple)*oracle.multiple for o in enlarged_size(height, width, s.min_side))
     ways = (s.method=='inversion') + len(s.candidates or [s.guidance])
     return tile_count((w, h), s.tile, s.overlap)*ways*(len(refine_grid(oracle, s, 64, 64))-1)
 
 # %% ../nbs/43_refinement.ipynb #78d1817b
 def refine(
-    oracle,
+    oracle, # `Oracle`
     x, # restored images, B×3×H×W in [0,1]
     settings:RefineSettings=None, # None: the paper's
     ids:list=None, # image ids; only sdedit needs them
     callback=None, # called after each step with (step, steps, t, z)
     prompts:list=None, # one for each image; None: that of the settings
 )->tuple: # refined images (a list of them with `candidates`); dict(evaluations=passes per image, vae_psnr=floor in dB)
-    "Stage 1 for a batch: restored images to pseudo-targets. UserError for settings that cannot work."
+    "Refine restorations to pseudo-targets, Stage 1 of a batch. `UserError`: settings that cannot work"
     s,tiles = settings or RefineSettings(),[]
     check_refine(s, oracle)
     oracle = copy(oracle)
@@ -169,7 +169,7 @@ def refine(
 
 # %% ../nbs/43_refinement.ipynb #c6490e82
 def null_only(
-    settings:RefineSettings,
+    settings:RefineSettings, # of the refinement that it is the control of
 )->RefineSettings: # the same without prompt and guidance
-    "The control of a refinement: null prompt both ways, so that only the solver acts."
+    "Make the control of a refinement: null prompt both ways, so that only the solver acts"
     return replace(settings, prompt=settings.null_prompt, guidance=1., candidates=None)

@@ -19,30 +19,30 @@ from pathlib import Path
 from .files import UserError, image_files
 
 # %% ../nbs/80_settings.ipynb #1a3771a2
-SETTINGS = dict(run=RoundSettings, images=ImageSettings, restorer=RestorerSettings, oracle=OracleSettings, refine=RefineSettings, gate=GateSettings, finetune=FinetuneSettings)
+SETTINGS = dict(run=RoundSettings, images=ImageSettings, restorer=RestorerSettings, oracle=OracleSettings, refine=RefineSettings,
+                gate=GateSettings, finetune=FinetuneSettings)
 OPTIONS = options(*SETTINGS.values())
 FOLDERS = [k for k, o in OPTIONS.items() if Path in o.kinds]
 PAPER = {k: o.default for k, o in OPTIONS.items() if k not in FOLDERS}
-CHANGES = {'pocket': dict(
-               restorer='pocket', oracle='pocket', solver='fireflow', steps=12, t0=.9, guidance=2., inject_steps=1, tile=64, overlap=16, min_side=None,
-               refine_batch=16, control_images=8, gate='niqe-pocket', gate_mode='quantile', gate_value=.9, min_fidelity=20., perceptual=None,
-               iterations=250, batch_size=16, reduction='pooled', ood_weight=.5, lr=3e-5, warmup=10, ema=0., crop=64, mixed_precision='no',
-               checkpoint_every=100, log_with='none'),
-           'gopro-reds': dict(first_n=6000), 'gopro-realblur': {}, 'div2k-flickr2k': dict(first_n=6000, crop=256), 'div2k-dped': dict(crop=256)}
+CHANGES = {
+    'pocket': dict(
+        restorer='pocket', oracle='pocket', solver='fireflow', steps=12, t0=.9, guidance=2., inject_steps=1, tile=64, overlap=16,
+        min_side=None, refine_batch=16, control_images=8, gate='niqe-pocket', gate_mode='quantile', gate_value=.9, min_fidelity=20.,
+        perceptual=None, iterations=250, batch_size=16, reduction='pooled', ood_weight=.5, lr=3e-5, warmup=10, ema=0., crop=64,
+        mixed_precision='no', checkpoint_every=100, log_with='none'),
+    'gopro-reds': dict(first_n=6000), 'gopro-realblur': {}, 'div2k-flickr2k': dict(first_n=6000, crop=256), 'div2k-dped': dict(crop=256)}
 PRESETS = {k: PAPER | v for k, v in CHANGES.items()}
 STAGE_OF = {k: o.stage for k, o in OPTIONS.items() if o.stage} # first stage whose results depend on an option
 FREE = [k for k, o in OPTIONS.items() if o.free] # no result depends on them
 
 # %% ../nbs/80_settings.ipynb #75c5ce77
-def check_settings(
-    settings, # name of an option -> value
-):
+def check_settings(settings): # name of an option -> value
     "Check every setting: its kind, choices and range. `UserError` names the option and what it takes"
     for k, v in settings.items():
         if k in OPTIONS and (why := OPTIONS[k].fault(v)): raise UserError(f'--{k} {v}: {why}')
 
 class RunSettings(dict):
-    "The settings of a run, name of an option -> value, and `run`, `images`, `restorer`, `oracle`, `refine`, `gate`, `finetune`, each stage's part of them"
+    "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `refine`, `gate`, `finetune` are the parts of them"
     @classmethod
     def from_preset(cls,
         preset='pocket', # a name of `PRESETS`
@@ -87,6 +87,7 @@ def check_inputs(
         from lego_nb.layouts import read_prompts
         read_prompts(s['prompts'])
     r, o = s['restorer'], s['oracle'].removeprefix('dot:')
-    if r not in (None, 'pocket') and not Path(r).exists(): raise UserError(f"--restorer {r}: no such file or folder; 'pocket' is the one that ships")
+    if r not in (None, 'pocket') and not Path(r).exists():
+        raise UserError(f"--restorer {r}: no such file or folder; 'pocket' is the one that ships")
     if o not in ('pocket', 'dot', 'pixels') and (o.startswith(('.', '/', '~')) or o.count('/') != 1) and not Path(o).expanduser().is_dir():
         raise UserError(f"--oracle {o}: no such folder, and not a hub name like black-forest-labs/FLUX.1-dev")

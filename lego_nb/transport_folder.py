@@ -14,9 +14,7 @@ from .console import bars, command, find_device, progress
 from .files import UserError, append_jsonl, atomic_path, image_files, numbers, write_csv, write_json
 from .folder_map import FolderMap
 from .images import read_image, sound
-from .latent_space import latent_space
 from .options import TransportSettings, with_options
-from .transport import blend, fit_transport
 
 # %% ../nbs/73_transport_folder.ipynb #0940cdf5
 def read_all(

@@ -16,6 +16,7 @@ from .tasks import REAL, TASKS, clocked, open_task, scene, updates
 from ..files import UserError, image_files, read_jsonl, write_json
 from ..images import read_image, write_image
 from ..run_folder import Run
+from ..stages import gate, open_run, refine, restore
 
 # %% ../../nbs/experiments/entrants.ipynb #1283584d
 ALPHAS, FULL = (0., .35, .7), 'supervised-hard' # the second is what shares are counted of
@@ -41,7 +42,7 @@ def train_noise(
     s = noise_settings('pocket', iterations=updates(run.settings, 'noise'), seed=run.settings['seed'],
                        mixed_precision=run.settings['mixed_precision'], log_with='none')
     state, start = run/'checkpoints/noise-da-state', run.load(run.settings['restorer'])
-    run.keep(adapt_noise(start, run.id_pairs(), run.ood_files(), s, state, bars()), 'noise-da', state)
+    run.keep(adapt_noise(start, run.data.id_pairs(), run.data.ood_files(), s, state, bars()), 'noise-da', state)
 
 def train_baryir(
     run:Run,   # of a task
@@ -50,11 +51,12 @@ def train_baryir(
     **changes, # of BARYIR
 ):
     "Make checkpoints/`name`: BaryIR's network on the task's own pairs and further sources."
-    from lego_nb.barycenter import BarycenterSettings, start_barycenter, train_barycenter
+    from lego_nb.options import BarycenterSettings
+    from lego_nb.barycenter import start_barycenter, train_barycenter
     from lego_nb.datasets import Degraded
     seed, state = run.settings['seed'], run/f'checkpoints/{name}-state'
-    clean = {i: gt for i, (_, gt) in run.part('id_pairs').items()}
-    sources = dict(own=run.id_pairs(), **{k: Degraded(clean, k) for k in TASKS[task]['sources']})
+    clean = {i: gt for i, (_, gt) in run.data.part('id_pairs').items()}
+    sources = dict(own=run.data.id_pairs(), **{k: Degraded(clean, k) for k in TASKS[task]['sources']})
     net = start_barycenter('tiny', seed).to(run.device)
     s = BarycenterSettings(**BARYIR | changes, iterations=updates(run.settings, 'barycenter'), seed=seed)
     run.keep(train_barycenter(net, sources, s, state, bars()), name, state)
@@ -65,7 +67,7 @@ def stages(
 ):
     "Run Stages 0 and 1, and LEGO's part of Stage 2."
     with clocked(run, 'labels'):
-        for stage in (run.restore, run.refine, run.gate): stage()
+        for stage in (restore, refine, gate): stage(run)
     with clocked(run, 'adapted'): train_arm(run, 'adapted')
 
 def lego_on(
@@ -74,7 +76,7 @@ def lego_on(
 ):           # `Run`
     "Adapt another restorer to the same images; as a control, the same updates on old pairs alone."
     changes = dict(restorer=str(run/f'checkpoints/{name}'), crop=BARYIR['crop'])
-    res = Run(run/name, run.settings | changes, run._device).open()
+    res = open_run(Run(run/name, run.settings | changes, run._device))
     if not (res/'checkpoints/adapted').exists(): stages(res)
     if not (res/'checkpoints/id-only').exists():
         with clocked(res, 'id-only'): train_arm(res, 'id-only')
@@ -110,7 +112,7 @@ def fit_dot(
     path = run/f'pseudo/{name}.safetensors'
     if not path.exists():
         with clocked(run, name):
-            clean = {i: gt for i, (_, gt) in run.part('id_pairs').items()}
+            clean = {i: gt for i, (_, gt) in run.data.part('id_pairs').items()}
             fit_files(files, clean, n=len(files), device=run.device).save(path)
     return load_transport(path, run.device)
 
@@ -143,10 +145,10 @@ def test_images(
     def restore(model, files, out):
         _, failed = restore_folder(run.load(model), files, out, tile=run.settings['tile'], device=run.device)
         if failed: raise UserError(f'{failed[0][0]}: {failed[0][1]}')
-    for split, files in run.test_sets().items():
+    for split, files in run.data.test_sets().items():
         lq = {i: f for i, (f, _) in files.items()}
         for name, model in models.items(): restore(model, lq, run/f'evaluation/images/{split}/{name}')
-    restore(models['adapted'], run.ood_files(), run/'controls/adapted')
+    restore(models['adapted'], run.data.ood_files(), run/'controls/adapted')
     transport_tests(run, fit_dot(run, image_files(run/'pseudo/restored'), 'dot'), 'unadapted', DOT)
     transport_tests(run, fit_dot(run, image_files(run/'controls/adapted'), 'adapted+dot'), 'adapted', {'adapted+dot': 0.})
 
@@ -158,7 +160,7 @@ def judge_tests(
     from lego_nb.comparison import Comparison
     rows, unit = [], scene if task in REAL else str
     for split, metrics in dict(ood=[*METRICS], id=['psnr']).items():
-        truth = {i: gt for i, (_, gt) in run.test_sets()[split].items()}
+        truth = {i: gt for i, (_, gt) in run.data.test_sets()[split].items()}
         made = {m: run/f'evaluation/images/{split}/{m}' for m in ENTRANTS}
         found = Comparison(made, truth, metrics, run/f'evaluation/contest-{split}', str(run.device), split=split, say=run.say).run()
         if found.missing: raise UserError(next(iter(found.missing.values())))
@@ -187,7 +189,7 @@ def image_seconds(
 ):           # entrant -> seconds for the first test image
     "What one image takes, measured once."
     f = run/'evaluation/image_seconds.json'
-    y = read_image(next(iter(run.test_sets()['ood'].values()))[0])[None].to(run.device)
+    y = read_image(next(iter(run.data.test_sets()['ood'].values()))[0])[None].to(run.device)
     def best(work): return round(min(timeit.repeat(lambda: work(y).cpu(), number=1, repeat=3)), 4)
     if not f.exists():
         works = {k: run.load(models[k]).restore for k in ('unadapted', 'baryir')} | {'dot': fit_dot(run, {}, 'dot')}
@@ -200,7 +202,7 @@ def oracle_floor(
     run:Run, # of a task
 ):           # dB: the unlabelled images restored, the oracle's targets, and the truth after the same refinement
     "What the oracle could do for these images."
-    truth = image_files(run.data()['ood_truth'])
+    truth = image_files(run.data['ood_truth'])
     floor = refined(run, {i: truth[i] for i in image_files(run/'pseudo/restored')}, run/'controls/floor', 'floor')
     sets = dict(restored=run/'pseudo/restored', targets=run/'pseudo/targets', floor=floor)
     return {k: round(mean_psnr(run, f), 3) for k, f in sets.items()}
@@ -219,4 +221,4 @@ def contest_seed(
     test_images(run, models)
     took = dict(train=training_seconds(run), wall=training_seconds(run, 'wall'), image=image_seconds(run, models))
     targets = {k: target_gains(r, ('oracle', 'nlm')) for k, r in dict(lego=run, baryir=lego_on(run, 'baryir')).items()}
-    return dict(rows=judge_tests(run, task), targets=targets, floor=oracle_floor(run), kept=len(run.kept())/len(run.ood_files()), **took)
+    return dict(rows=judge_tests(run, task), targets=targets, floor=oracle_floor(run), kept=len(run.kept())/len(run.data.ood_files()), **took)

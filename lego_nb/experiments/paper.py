@@ -13,6 +13,7 @@ from .arms import ARMS, refined, run_seed, save_text
 from .claims import (TABLES, claim_lines, count_claims, judge_claims, metric_of, models_of, number, paper_table,
     row_name, scores_of, title, verdict)
 from ..files import image_files, markdown_grid, read_jsonl, write_json
+from ..stages import load_oracle
 
 # %% ../../nbs/experiments/paper.ipynb #e23425da
 def measure_cost(
@@ -24,10 +25,10 @@ def measure_cost(
     f = run/'evaluation/cost.json'
     if f.exists(): return json.loads(f.read_text())
     def size(model): return f'{sum(p.numel() for p in model.parameters())/1e6:.3g}M'
-    model, (lq, _) = run.load(run.settings['restorer']), next(iter(run.test_sets()['ood'].values()))
+    model, (lq, _) = run.load(run.settings['restorer']), next(iter(run.data.test_sets()['ood'].values()))
     y = read_image(lq)[None].to(run.device)
     seconds = timeit.repeat(lambda: model.restore(y, tile=run.settings['tile']).cpu(), number=1, repeat=repeats)
-    res = dict(restorer=size(model), oracle=size(run.oracle().transformer), seconds=round(min(seconds), 4))
+    res = dict(restorer=size(model), oracle=size(load_oracle(run).transformer), seconds=round(min(seconds), 4))
     write_json(res, f)
     return res
 
@@ -51,7 +52,7 @@ def metrics_of(
     preset, # that is run
 ):          # list of names
     "The metrics of a table."
-    from lego_nb.run_folder import METRICS
+    from lego_nb.stages import METRICS
     if preset == 'pocket': return list(METRICS)
     columns = dict.fromkeys(c for row in paper_table(name).values() for c in row)
     return [metric_of(c, preset) for c in columns if c not in ('Parameter↓', 'Latency↓')]
@@ -100,8 +101,8 @@ def pass_line(
     worst = max if metric(s['gate'], run.device).lower_better else min
     asked = s['gate_value'] if s['gate_mode'] == 'threshold' else worst(scores)
     line = {'Total Generated': len(rows), 'Threshold (α)': asked, 'Pass Rate': 100*len(scores)/len(rows)}
-    if not run.data()['ood_truth']: return line, []
-    truth = image_files(run.data()['ood_truth'])
+    if not run.data['ood_truth']: return line, []
+    truth = image_files(run.data['ood_truth'])
     def quality(r, kind):
         return psnr(*(read_image(f)[None] for f in (run/f"pseudo/{kind}/{r['id']}.png", truth[r['id']]))).item()
     return line, [(r['kept'], t := quality(r, 'targets'), t - quality(r, 'restored')) for r in rows]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from ..files import UserError, append_jsonl, image_files
 from ..images import read_image, write_image
-from ..layouts import named_folders
+from ..files import named_folders
 from ..run_folder import Run
 from ..settings import resolve_settings
 from ..stages import open_run
@@ -102,12 +102,11 @@ def real_task(
     "Make a task of real pairs."
     from lego_nb.demo import DEMO_MOST
     from lego_nb.datasets import centre_crop
-    from lego_nb.transport_folder import some
     own, strange = (real_pairs(folder, name)*2)[:2]
     train, met, judge = thirds(own)
     def middle(files):
-        chosen = some({i: files[i] for i in judge}, most)
-        return {i: [centre_crop(read_image(f), size) for f in pair] for i, pair in chosen.items()}
+        ids, n = [*judge], min(most, len(judge))
+        return {i: [centre_crop(read_image(f), size) for f in files[i]] for i in (ids[k*len(ids)//n] for k in range(n))}
     res = dict(id=squares({i: own[i] for i in train}, 64, DEMO_MOST['id']), test_id=middle(own),
                ood=squares({i: strange[i] for i in met}, 64, DEMO_MOST['ood']), test=middle(strange))
     if damage := TASKS[name].get('id'):

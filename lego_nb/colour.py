@@ -6,8 +6,7 @@
 __all__ = ['COLOURS', 'adain', 'low_frequencies', 'wavelet', 'fix_colour']
 
 # %% ../nbs/42_colour.ipynb #25b82bb7
-import torch
-import torch.nn.functional as F
+import torch, torch.nn.functional as F
 from .files import UserError
 
 # %% ../nbs/42_colour.ipynb #3c7b8adf

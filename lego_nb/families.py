@@ -7,8 +7,7 @@ __all__ = ['FAMILIES', 'Family', 'Flux1', 'Flux2', 'family_of', 'flux2_mu', 'pro
 
 # %% ../nbs/30_families.ipynb #96d5a250
 import gc
-import torch
-import torch.nn.functional as F
+import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from .files import UserError
 from .flow import flux_mu

@@ -7,8 +7,7 @@ __all__ = ['ALPHAS', 'RATIOS', 'POCKET_NIQE', 'mscn', 'fit_aggd', 'block_feature
            'niqe', 'save_niqe', 'load_niqe']
 
 # %% ../nbs/08_niqe.ipynb #f33df8f1
-import torch
-import torch.nn.functional as F
+import torch, torch.nn.functional as F
 from importlib.resources import files
 from pathlib import Path
 from .files import UserError, atomic_path

@@ -134,16 +134,12 @@ def _cv_array(path):
     if a is None: raise ValueError('damaged, or a compression that is not installed')
     return a[..., [2, 1, 0, 3][:a.shape[2]]] if a.ndim == 3 else a
 
-def _deep_array(path, im):
-    "The numbers of a file that Pillow would cut to 8 bits, and whether alpha is multiplied in"
-    try: return _tiff_array(path) if im.format == 'TIFF' else (_cv_array(path), False)
-    except Exception: return _cv_array(path), False  # of LZW, only OpenCV has it
-
 # %% ../nbs/02_pictures.ipynb #12cfad04
 def _numbers(path, im, args):
     "The numbers of an image with more than 8 bits, H×W×C, whether alpha is multiplied in, whether Pillow read them"
     if im.mode[0] not in 'IF' or isinstance(im, _OtherTiff):
-        a, multiplied = _deep_array(path, im)
+        try: a, multiplied = _tiff_array(path) if im.format == 'TIFF' else (_cv_array(path), False)
+        except Exception: a, multiplied = _cv_array(path), False  # of LZW, only OpenCV has it
         return (a*(65535/args[1]) + .5).astype(np.uint16) if im.format == 'PPM' else a, multiplied, False
     a = np.asarray(im)
     if im.mode != 'F' and (im.mode != 'I' or im.format != 'TIFF'): a = a.astype(np.uint16)

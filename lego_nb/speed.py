@@ -7,8 +7,7 @@ __all__ = ['E4M3', 'counted', 'repeated_blocks', 'eager_blocks', 'compile_blocks
            'check_float8', 'swap_modules', 'float8_linears', 'check_speed']
 
 # %% ../nbs/33_speed.ipynb #dfc111f6
-import torch
-import torch.nn as nn
+import torch, torch.nn as nn
 from contextlib import contextmanager
 from .attention import Tap
 from .files import UserError

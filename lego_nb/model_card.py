@@ -13,10 +13,8 @@ from .files import UserError, atomic_path, content, markdown_grid, read_jsonl, w
 from .inputs import outdated
 
 # %% ../nbs/86_model_card.ipynb #88000011
-def public_name(
-    name, # of a model, as in the settings of a run
-): # text, or None for what is no public name
-    "The name of a model if everybody may know it"
+def public_name(name): # of a model, as in the settings of a run
+    "Give the name of a model if everybody may know it, else None"
     if not name or str(name) == 'pocket': return name and 'the pocket model of lego_nb'
     if Path(name).is_dir():
         from lego_nb.model_folders import origin
@@ -30,10 +28,8 @@ def _on_the_hub(name):
     known = name.startswith(('black-forest-labs/', 'stabilityai/')) or isinstance(try_to_load_from_cache(name, 'model_index.json'), str)
     return name if known else None
 
-def weights_hash(
-    path, # a checkpoint, or a folder that holds model.safetensors
-): # text, or None
-    "SHA-256 of a model's weights"
+def weights_hash(path): # a checkpoint, or a folder that holds model.safetensors
+    "SHA-256 of a model's weights, None where there are none"
     return content(Path(path)/'model.safetensors' if Path(path).is_dir() else path, sha256=True)
 
 _NON_COMMERCIAL = re.compile(r'non-?commercial|(^|[-_ ])nc([-_ .]|$)|research|s-lab', re.I)
@@ -78,10 +74,8 @@ def _interval(values, metric, sign=''):
     mean, low, high = (f'{round(o, d) + 0:{sign}.{d}f}' for o in (mean, low, high)) # no minus before a zero
     return mean + (f' [{low}, {high}]' if len(values) > 1 else '')
 
-def score_table(
-    rows, # from `read_scores`
-) -> str: # Markdown, empty without rows
-    "Every metric of every model, and what it gained"
+def score_table(rows): # from `read_scores`
+    "Write every metric of every model, and what it gained, in Markdown; '' without rows"
     from lego_nb.evaluation import MODELS, caption, gains, summarize
     from lego_nb.gate import lower_is_better
     means, lines = summarize(rows), []
@@ -116,12 +110,10 @@ def _counts(run, settings):
     except (UserError, OSError): pairs, own = None, bool(settings.get('test'))
     return dict(pairs=pairs, images=len(judged), kept=sum(r['kept'] for r in judged), own_test=own)
 
-def card_facts(
-    run,          # a run folder
-    base=None,    # public name of the restorer that was adapted, where it is known
-    license=None, # its licence, where it is known
-) -> dict:
-    "What a card says of a run"
+def card_facts(run, # a run folder
+               base=None, # public name of the restorer that was adapted, where it is known
+               license=None): # its licence, where it is known
+    "Collect what a card says of a run"
     from lego_nb.evaluation import read_scores
     run = Path(run)
     settings, net = json.loads((run/'config.json').read_text())['settings'], json.loads((run/'checkpoints/adapted/config.json').read_text())
@@ -171,10 +163,8 @@ def _data(f):
             + f" Training used {'these and ' if f['kept'] else ''}{pairs}.")
 
 # %% ../nbs/86_model_card.ipynb #88000034
-def card_text(
-    facts, # from `card_facts`, or dict(net=...) for a model without its run
-) -> str:  # Markdown with a head for the hub
-    "The model card"
+def card_text(facts): # from `card_facts`, or dict(net=...) for a model without its run
+    "Write the model card, in Markdown with a head for the hub"
     from huggingface_hub import ModelCardData
     f, net = facts, facts['net']
     license, name, consequence = joint_license(f.get('base_license') or 'unknown', f.get('oracle_license'), 'settings' in f)

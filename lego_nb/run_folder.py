@@ -117,10 +117,8 @@ def _held(self:Run):
     if known and stage_of(self.settings)['id_pairs'] in begun(self.out) and 'finetune adapted' not in self.anew(): return known['held']
 
 @patch
-def odd(self:Run,
-    name, # a key of `FOLDERS`
-): # list
-    "Ids of a part's recorded files that are gone, or of another size or time"
+def odd(self:Run, name): # a key of `FOLDERS`
+    "List the ids of a part's recorded files that are gone, or of another size or time"
     o = (self.recorded() or dict(roles={}))['roles'].get(name) or dict(folder='', files={})
     return touched(o['files'], self.root/o['folder'])
 
@@ -141,10 +139,8 @@ def failed(self:Run):
     for f in sorted(self.out.glob('failed*.jsonl')): rows += read_jsonl(f)
     return {r['id']: r for r in rows if self.missing(made[r['stage']], [r['id']])}
 
-def grouped(
-    failed, # from `Run.failed`
-): # part of a line
-    "How many failed, by cause"
+def grouped(failed): # from `Run.failed`
+    "Say how many failed, by cause"
     return ', '.join(f'{v} {k}' for k, v in Counter(r.get('cause', 'other') for r in failed.values()).most_common())
 
 @patch
@@ -248,13 +244,11 @@ def unchanged(run): # `Run`
         if odd := run.odd(name):
             raise UserError(f"{option(name)} {run.data[name]}: {len(odd)} files have changed meanwhile ({', '.join(odd[:3])}); the same command takes them in")
 
-def changes(
-    run,       # `Run`
-    known,     # its `config.json`, or None
-    stages=(), # that are to be done; none: all
-    busy=(),   # facts of processes that are at work in the folder
-): # option -> what `compare` says; option -> dict(folder, files) to record; parts of Table 8 to cut anew
-    "How the files of a run differ from those that it was made from. `UserError` for what is not taken in"
+def changes(run, # `Run`
+            known, # its `config.json`, or None
+            stages=(), # that are to be done; none: all
+            busy=()): # facts of processes that are at work in the folder
+    "Compare the files of a run with those that it was made from: option -> `compare`; option -> what to record; parts to cut anew. `UserError` for what is not taken in"
     made, stage = {s for f in (run.out, *run.out.glob('rounds/*')) for s in begun(f)}, stage_of(run.settings)
     if known and made and not run.recorded(): _found(run, known['settings'])
     old, change, now, recut = (run.recorded() or dict(roles={}))['roles'], {}, {}, []
@@ -334,11 +328,9 @@ def _effect(run, change):
     scored = (run/'evaluation/scores.csv').exists()
     return gone, named, new, fit, stale, marks | {f'finetune {m}' for m in old} | {f'judge {o}' for o in judge if scored}
 
-def pending(
-    run, # `Run`
-    stages=(), # that are to be done; none: all
-): # set of ids; set of notes, see `again`
-    "Ids whose images a start would make anew, and what else it would do again. Nothing is written. `UserError`: it would be refused"
+def pending(run, # `Run`
+            stages=()): # that are to be done; none: all
+    "Tell ids whose images a start would make anew, and notes of what else it would do again (`again`). Nothing is written. `UserError`: it would be refused"
     known = read_config(run.out)
     if not (known and run.recorded()): return set(), run.anew()
     gone, _, _, fit, _, marks = _effect(run, changes(run, known, stages)[0])

@@ -71,10 +71,8 @@ def _refine_files(run):
     return files, {i: files[i] for i in ids[:run.settings['control_images']] if i in files}
 
 # %% ../nbs/87_stages.ipynb #a93d37d3
-def load_oracle(
-    run, # `Run`
-): # `Oracle`
-    "Load the oracle of a run, and say what its licence is"
+def load_oracle(run): # `Run`
+    "Load the `Oracle` of a run, and say what its licence is"
     import torch
     from lego_nb.oracle import Oracle
     from lego_nb.speed import check_float8, compile_blocks, float8_linears
@@ -299,11 +297,9 @@ def _check_training(run):
     if s.id_ratio < 1 and (line := run.data.check_room(run.data.ood_files())): run.say(f'Data     {line}')
 
 # %% ../nbs/87_stages.ipynb #02069441
-def open_run(
-    run, # `Run`
-    stages=(), # that are to be done; none: the checks of none
-): # `run`
-    "Check the data and what `stages` need, take in what has changed, and write `config.json` when all is well"
+def open_run(run, # `Run`
+             stages=()): # that are to be done; none: the checks of none
+    "Check the data and what `stages` need, take in what has changed, and write `config.json` when all is well; returns the run"
     with run.turn(), (run.holder.alone() if run.holder else nullcontext([])) as busy:
         known = read_config(run.out)
         fresh, lead = not known or known['settings'] != run.settings, run.first and run.root == run.out

@@ -90,7 +90,8 @@ def read_inputs(out): # a run folder
         return res
     except FileNotFoundError: return None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as e:
-        raise UserError(f'{f} is damaged ({type(e).__name__}: {e}): remove it, and the inputs of the run are recorded as they are then found') from None
+        raise UserError(f'{f} is damaged ({type(e).__name__}: {e}): remove it, and the inputs of the run are recorded '
+                        'as they are then found') from None
 
 # %% ../nbs/81_inputs.ipynb #c2cec79b
 ALWAYS = 'preset', 'restorer', 'oracle', 'id_pairs', 'ood', 'steps', 'iterations', 'seed' # of every version
@@ -182,7 +183,8 @@ def check_places(out, # a run folder
         if whole.is_relative_to(folder):
             raise UserError(f'--out {out} lies in {given}: what the run writes would be read as its input; choose an --out elsewhere')
         if folder.is_relative_to(whole) and not folder.is_relative_to(whole/'data'):
-            raise UserError(f'{given} lies in the run folder {out}, where the run removes and replaces files: move it out, or choose another --out')
+            raise UserError(f'{given} lies in the run folder {out}, where the run removes and replaces files: '
+                            'move it out, or choose another --out')
 
 # %% ../nbs/81_inputs.ipynb #cd3913ea
 PARTS = 'pseudo', 'checkpoints', 'evaluation', 'rounds', 'data'
@@ -248,7 +250,8 @@ def new_command(settings, # of the run that is wanted
     preset = {**PRESETS[settings['preset']], **dict.fromkeys(FOLDERS)}
     own = {k: v for k, v in settings.items() if v is not None and k in preset and v != preset[k]}
     def word(v): return shlex.quote(','.join(map(str, v)) if isinstance(v, (list, tuple)) else str(v))
-    return ' '.join(['lego_run', f"--preset {settings['preset']}", *(f'{option(k)} {word(v)}' for k, v in own.items()), f'--out {word(to)}'])
+    words = dict(preset=settings['preset'], **own, out=to)
+    return ' '.join(['lego_run', *(f'{option(k)} {word(v)}' for k, v in words.items())])
 
 # %% ../nbs/81_inputs.ipynb #30b74ef5
 def outdated(run, # a run folder

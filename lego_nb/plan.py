@@ -26,7 +26,8 @@ def _demo(data):
     from lego_nb.demo import demo_images
     if not (names := data.demo): return {}
     folders, splits = dict(id_pairs='id'), dict(id_pairs='id', ood_truth='ood', test_id='test')
-    data.folders = {f: data.own[f] or (data.out/'data'/folders.get(f, f) if f in names else None) for f in FOLDERS} # as the run will have them
+    made = {f: data.out/'data'/folders.get(f, f) for f in names} # as the run will have them
+    data.folders = {f: data.own[f] or made.get(f) for f in FOLDERS}
     return {k: {i: tuple(x.shape[:0:-1]) for i, x in demo_images(splits.get(k, k), data.settings['crop']).items()} for k in names}
 
 def _read(data, name):
@@ -38,7 +39,7 @@ def _read(data, name):
     return sizes, files
 
 def run_parts(run): # `Run`
-    "Read what a run reads as name -> id -> (width, height): ood, id_pairs, test, test_id; and name -> id -> file of the folders that were given"
+    "Read the parts of a run as name -> id -> (width, height), and name -> id -> file of the folders that were given"
     parts, files = _demo(run.data), {}
     for name in ('ood', 'id_pairs', 'test', 'test_id'):
         if name not in parts and run.data[name]: parts[name], files[name] = _read(run.data, name)
@@ -147,8 +148,8 @@ def stage_counts(run, # `Run`
     s, sizes = run.settings, parts.get('ood', {})
     crops = next(iter(sizes), '').startswith('crop ') # not cut yet: they have no names
     def line(what, kind, ids):
-        made = sum(1 for _ in (run/f'pseudo/{kind}').rglob('[!.]*.png')) if crops else len(ids) - len({*gone} & {*ids} | {*run.missing(kind, ids)})
-        made = min(made, len(ids))
+        made = len(ids) - len({*gone} & {*ids} | {*run.missing(kind, ids)})
+        if crops: made = min(len(ids), sum(1 for _ in (run/f'pseudo/{kind}').rglob('[!.]*.png')))
         return f'{what}: {len(ids) - made} to do, {made} there', len(ids) - made, [sizes[i] for i in ids]
     mine, control = run.mine(sizes), run.mine([*sizes][:s['control_images']])
     judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')} - {*gone}
@@ -200,8 +201,9 @@ def _size(n):
         n /= 1000
 
 # %% ../nbs/88_plan.ipynb #385bfd79
+# Of black-forest-labs: licence, bytes in bfloat16
 KNOWN = {'FLUX.1-dev': ('flux-1-dev-non-commercial-license', 23.8e9), 'FLUX.1-schnell': ('apache-2.0', 23.8e9),
-         'FLUX.2-klein-base-4B': ('apache-2.0', 7.8e9), 'FLUX.2-klein-4B': ('apache-2.0', 7.8e9)} # of black-forest-labs: licence, bytes in bfloat16
+         'FLUX.2-klein-base-4B': ('apache-2.0', 7.8e9), 'FLUX.2-klein-4B': ('apache-2.0', 7.8e9)}
 
 def oracle_folder(name): # of the oracle
     "Where an oracle is on this machine, without asking a network, or None"
@@ -254,9 +256,10 @@ def _stage_lines(run, counts, stages, gpu):
             seconds, source = stage_seconds(run, k, n, shapes, gpu)
             total += seconds or 0
             if seconds is None: unknown.append(text.split(':')[0])
-            time = '' if not n or seconds == 0 else f'; about {duration(seconds)} ({source})' if seconds is not None else '; time not known: nothing like it was measured'
-            lines.append((TITLES[k], text + time))
-    if (n := run.settings['rounds']) > 1: lines.append(('Rounds', f'{n}; what stands here is the last one, and each one before repeats Stages 0 to 2'))
+            time = '; time not known: nothing like it was measured' if seconds is None else f'; about {duration(seconds)} ({source})'
+            lines.append((TITLES[k], text + time*bool(n and seconds != 0)))
+    if (n := run.settings['rounds']) > 1:
+        lines.append(('Rounds', f'{n}; what stands here is the last one, and each one before repeats Stages 0 to 2'))
     more = f", and {', '.join(unknown)}" if unknown else ''
     return [*lines, ('Time', f'about {duration(total)}{more}' if total or not unknown else 'not known')]
 
@@ -271,10 +274,12 @@ def _needs(run, parts, counts, stages, gpu):
     if asked: lines.append(('Memory', f'not known for this oracle; {_size(free)} free' if size is None else
         f"{_size(size)} for the oracle's weights, and what the images take; {_size(free)} free on {'the GPU' if gpu else 'this machine'}"))
     what = f" ({', '.join(f'{k} {_size(v)}' for k, v in need.items())})" if need else ''
+    strict = '; non-commercial'*('non-commercial' in licence or '-nc' in licence)
     lines += [('Disk', f'at most {_size(sum(need.values()))}{what}; {_size(room)} free at {at}'),
-              ('Licence', f"of the oracle {s['oracle']}: {licence}" + ('; non-commercial' if 'non-commercial' in licence or '-nc' in licence else ''))]
+              ('Licence', f"of the oracle {s['oracle']}: {licence}{strict}")]
     if asked and not folder and s['oracle'].split(':')[0] not in ('dot', 'pixels'):
-        told.append(f"{s['oracle']} is not on this machine and would be fetched" + (f', {_size(oracle_facts(s | dict(dtype=None))[1])} or more' if size else ''))
+        most = f', {_size(oracle_facts(s | dict(dtype=None))[1])} or more' if size else ''
+        told.append(f"{s['oracle']} is not on this machine and would be fetched{most}")
     if asked and size and size > free: told.append('the oracle would not fit into that memory')
     if sum(need.values()) > room: told.append('the disk may not suffice')
     return lines, told

@@ -90,7 +90,8 @@ def _read(self:RunData, name, uncut):
     role, (kind, plan) = dict(id_pairs='id-pairs', ood='ood').get(name, 'test'), self.plan(name)
     if kind in (None, 'plain'): return self._plain(name, role)
     if plan and not uncut and not (name == 'id_pairs' and 'crop' in plan):
-        return read_part(self.settings['preset'], ROLES[name], self[name], self.root/f'data/{name}', self.say, device=find_device(self.device))
+        crops, device = self.root/f'data/{name}', find_device(self.device)
+        return read_part(self.settings['preset'], ROLES[name], self[name], crops, self.say, device=device)
     split = plan.get('split') or ('train' if name in ('id_pairs', 'ood') else 'test')
     return read_layout(kind, self[name], split, role, say=None if uncut else self.say)
 
@@ -165,7 +166,9 @@ def sources(self:RunData): # option -> dict(folder, files: id -> Path)
         if not self[name]: continue
         if name in ('restored', 'ood_truth'): files = image_files(self[name])
         elif name == 'ood' and not self.cut(name): files = self.ood_files()
-        else: files = {f'{side}/{i}': f for i, pair in self.part(name, uncut=self.cut(name)).items() for side, f in zip(('lq', 'gt'), pair) if f}
+        else:
+            pairs = self.part(name, uncut=self.cut(name))
+            files = {f'{side}/{i}': f for i, pair in pairs.items() for side, f in zip(('lq', 'gt'), pair) if f}
         res[name] = dict(folder=self[name], files=files)
     for name in {'restored', 'ood_truth'} & {*res} if not self.cut('ood') else (): # of images that are used
         res[name]['files'] = {i: f for i, f in res[name]['files'].items() if i in res['ood']['files']}
@@ -222,5 +225,6 @@ def remarks(self:RunData):
                    + ', '.join(Path(f).name for f in many[:3]))
     if self['test_id']: return
     if held := self.held_out():
-        yield f'the last {len(held)} of {len(self.part("id_pairs"))} in-distribution pairs are kept for judging (--hold-out); --test-id names others'
+        yield (f'the last {len(held)} of {len(self.part("id_pairs"))} in-distribution pairs are kept for judging (--hold-out); '
+               '--test-id names others')
     elif self['id_pairs']: yield 'what is forgotten in distribution will not be measured: give --test-id'

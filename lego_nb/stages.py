@@ -89,8 +89,8 @@ def load_oracle(run): # `Run`
 
 def _texts(run):
     "The prompts that this process needs, each once"
-    own = run.data.prompts()
-    return [*dict.fromkeys([run.settings['null_prompt'], run.settings['prompt'], *(own[i] for i in run.mine(run.data.ood_files()) if i in own)])]
+    own, ids = run.data.prompts(), run.mine(run.data.ood_files())
+    return [*dict.fromkeys([run.settings['null_prompt'], run.settings['prompt'], *(own[i] for i in ids if i in own)])]
 
 # %% ../nbs/87_stages.ipynb #e790b620
 def _transport(run):

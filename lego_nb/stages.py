@@ -288,8 +288,9 @@ def _check_training(run):
     "`UserError` for what would stop Stage 2: its settings, pairs that do not fit the restorer, images smaller than a crop"
     from lego_nb.datasets import check_pairs
     from lego_nb.finetune import check_training, tracker
+    from lego_nb.load_restorer import load_restorer
     s, of = run.finetune_settings(), run.settings
-    model = run.load(of['restorer'])
+    model = load_restorer(of['restorer'], loss=of['loss'])
     tracker(s.log_with), check_training(model, s.mixed_precision, run.device)
     if of['latents'] and not hasattr(model, 'vae'): raise UserError(f"--latents: {of['restorer']} has no autoencoder; leave it out")
     run.data.check_fit(run.data.id_pairs(), model.scale, s.crop if s.id_ratio else None)

@@ -186,7 +186,6 @@ def check_places(out, # a run folder
             raise UserError(f'{given} lies in the run folder {out}, where the run removes and replaces files: '
                             'move it out, or choose another --out')
 
-# %% ../nbs/81_inputs.ipynb #cd3913ea
 PARTS = 'pseudo', 'checkpoints', 'evaluation', 'rounds', 'data'
 
 def check_out(out, # a run folder, made where it is missing
@@ -241,7 +240,6 @@ def default_out(preset, # as it is given, or None
     def ours(out): return is_free(out) or bool(known := read_config(out)) and fits(known['settings'], given, preset)
     return base if base.name != 'pocket' and ours(base) else next(filter(ours, free_name(base, given)))
 
-# %% ../nbs/81_inputs.ipynb #438f9e63
 def new_command(settings, # of the run that is wanted
                 out): # the folder that it cannot have
     "Write the command that starts a run of these folders elsewhere"

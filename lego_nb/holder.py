@@ -19,10 +19,8 @@ def me():
     return dict(host=socket.gethostname(), pid=os.getpid(), since=time.strftime('%Y-%m-%d %H:%M:%S'),
                 command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200])
 
-def describe(
-    facts, # from `me`, or {}
-): # part of a line
-    "Who, where, since when"
+def describe(facts): # from `me`, or {}
+    "Say who, where, since when"
     if not facts: return 'another process'
     return f"process {facts['pid']} on {facts['host']}, since {facts['since']} ({facts['command']})"
 
@@ -90,7 +88,8 @@ def leave(self:Holder):
 @patch
 def __enter__(self:Holder):
     try: self.take()
-    except Timeout: raise UserError(f'{self.out} is in use: {self.folder}/door.lock is held for over a minute; choose another --out') from None
+    except Timeout:
+        raise UserError(f'{self.out} is in use: {self.folder}/door.lock is held for over a minute; choose another --out') from None
     except (OSError, NotImplementedError) as e:
         if self.lock: raise
         self.say(f'Run      {self.out} is on a file system without locks ({e}): start no second command there')
@@ -117,10 +116,8 @@ def alone(self:Holder):
         with self.door(): others = self.others()
         yield [o for o in others.values() if o.get('at_work')]
 
-def current(
-    out, # a run folder
-): # list of facts
-    "Who seems to be at work in a folder, without a lock: for reading commands"
+def current(out): # a run folder
+    "Read who seems to be at work in a folder, without a lock: for reading commands"
     def alive(o):
         if o['host'] != socket.gethostname(): return True
         try: os.kill(o['pid'], 0)

@@ -15,14 +15,12 @@ from .files import UserError, atomic_path, content
 from .settings import FOLDERS, FREE, PAPER, PRESETS, STAGE_OF, check_settings
 
 # %% ../nbs/81_inputs.ipynb #021227d0
-def look(
-    files,      # id -> Path
-    folder,     # that they lie in
-    known=None, # id -> row, as it was the last time
-    hashes=True, # read what is not known; else its rows have no hash
-    progress=False, # show a bar when reading takes more than 2 seconds
-): # id -> row: dict of path, size in bytes, mtime_ns, hash
-    "The files as they are now. Only those whose path, size or time is not the known one are read"
+def look(files, # id -> Path
+         folder, # that they lie in
+         known=None, # id -> row, as it was the last time
+         hashes=True, # read what is not known; else its rows have no hash
+         progress=False): # show a bar when reading takes more than 2 seconds
+    "List files as id -> dict(path, size in bytes, mtime_ns, hash). Only those whose path, size or time is not the known one are read"
     rows, known = {}, known or {}
     for i, f in files.items():
         o = os.stat(f)
@@ -36,19 +34,15 @@ def look(
         for i, h in zip(todo, bar): rows[i]['hash'] = h
     return rows
 
-def place(
-    folder, # an input folder
-    root,   # a run folder
-): # text
-    "A folder as `inputs.jsonl` has it: relative to the run where it lies in it"
+def place(folder, # an input folder
+          root): # a run folder
+    "Name a folder as `inputs.jsonl` has it: relative to the run where it lies in it"
     folder, root = Path(folder).resolve(), Path(root).resolve()
     return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
 
-def touched(
-    rows,   # id -> row, from `look`
-    folder, # that they lie in
-): # ids
-    "Recorded files that are gone, or of another size or time"
+def touched(rows, # id -> row, from `look`
+            folder): # that they lie in
+    "List the ids of recorded files that are gone, or of another size or time"
     def same(r):
         try: s = os.stat(Path(folder)/r['path'])
         except OSError: return r['hash'] is None and not r['size'] # gone before it was recorded
@@ -56,20 +50,16 @@ def touched(
     return [i for i, r in rows.items() if not same(r)]
 
 # %% ../nbs/81_inputs.ipynb #ec2aa2af
-def compare(
-    old, # id -> row, from `look`
-    new, # the same, later
-): # dict of lists of ids: added, removed, replaced
-    "How two lists of files differ. Without hashes, a file of another size is a replaced one"
+def compare(old, # id -> row, from `look`
+            new): # the same, later
+    "List the ids that are added, removed and replaced. Without hashes, a file of another size is a replaced one"
     def same(a, b): return a['hash'] == b['hash'] if 'hash' in a and 'hash' in b else a['size'] == b['size']
     return dict(added=[i for i in new if i not in old], removed=[i for i in old if i not in new],
                 replaced=[i for i in new if i in old and not same(old[i], new[i])])
 
-def said(
-    change, # from `compare`
-    words=('added', 'removed', 'replaced'), # one for each list of `change`
-): # part of a line, '' without a difference
-    "How many files of each kind, and the first three names"
+def said(change, # from `compare`
+         words=('added', 'removed', 'replaced')): # one for each list of `change`
+    "Say how many files of each kind, and the first three names; '' without a difference"
     def names(ids): return ', '.join(ids[:3]) + (', ...' if len(ids) > 3 else '')
     return ', '.join(f'{len(ids)} {w} ({names(ids)})' for w, ids in zip(words, change.values()) if ids)
 
@@ -85,10 +75,8 @@ def write_inputs(out, # a run folder
     with atomic_path(Path(out)/'inputs.jsonl') as part:
         part.write_text(''.join(json.dumps(o, ensure_ascii=False) + '\n' for o in lines), encoding='utf-8')
 
-def read_inputs(
-    out, # a run folder
-): # dict(settings, held, roles), or None where there is no list
-    "What `write_inputs` has written. `UserError`: it is damaged"
+def read_inputs(out): # a run folder
+    "Read what `write_inputs` has written: dict(settings, held, roles), or None where there is no list. `UserError`: it is damaged"
     f = Path(out)/'inputs.jsonl'
     try:
         head, *lines = map(json.loads, f.read_text(encoding='utf-8').splitlines())
@@ -101,7 +89,8 @@ def read_inputs(
         return res
     except FileNotFoundError: return None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as e:
-        raise UserError(f'{f} is damaged ({type(e).__name__}: {e}): remove it, and the inputs of the run are recorded as they are then found') from None
+        raise UserError(f'{f} is damaged ({type(e).__name__}: {e}): remove it, and the inputs of the run are recorded '
+                        'as they are then found') from None
 
 # %% ../nbs/81_inputs.ipynb #c2cec79b
 ALWAYS = 'preset', 'restorer', 'oracle', 'id_pairs', 'ood', 'steps', 'iterations', 'seed' # of every version
@@ -115,11 +104,9 @@ def _fault(settings):
     try: check_settings({**PRESETS[settings['preset']], **settings})
     except UserError as e: return str(e)
 
-def read_config(
-    out, # a run folder
-    run=True, # its settings must be those of a run; else any
-): # dict with settings, or None where there is none
-    "The `config.json` of a run folder; where that is gone, what `inputs.jsonl` knows. `UserError`: it is damaged"
+def read_config(out, # a run folder
+                run=True): # its settings must be those of a run; else any
+    "Read `config.json` of a run folder, or what `inputs.jsonl` knows, or None where there is neither. `UserError`: it is damaged"
     f, kept, fault = Path(out)/'config.json', Path(out)/'inputs.jsonl', None
     try:
         known = json.loads(f.read_text(encoding='utf-8'))
@@ -173,10 +160,8 @@ def refuse_difference(old, new, # settings
         + '): choose another --out' + (f', or remove {out}/checkpoints and {out}/evaluation to adapt anew' if last else ''))
 
 # %% ../nbs/81_inputs.ipynb #a8cfdd07
-def option(
-    name, # of a setting
-): # as on a command line
-    "The option of a setting"
+def option(name): # of a setting
+    "Write a setting as on a command line"
     return f"--{name.replace('_', '-')}"
 
 def check_places(out, # a run folder
@@ -189,9 +174,9 @@ def check_places(out, # a run folder
         if whole.is_relative_to(folder):
             raise UserError(f'--out {out} lies in {given}: what the run writes would be read as its input; choose an --out elsewhere')
         if folder.is_relative_to(whole) and not folder.is_relative_to(whole/'data'):
-            raise UserError(f'{given} lies in the run folder {out}, where the run removes and replaces files: move it out, or choose another --out')
+            raise UserError(f'{given} lies in the run folder {out}, where the run removes and replaces files: '
+                            'move it out, or choose another --out')
 
-# %% ../nbs/81_inputs.ipynb #cd3913ea
 PARTS = 'pseudo', 'checkpoints', 'evaluation', 'rounds', 'data'
 
 def check_out(out, # a run folder, made where it is missing
@@ -214,12 +199,10 @@ def check_out(out, # a run folder, made where it is missing
         raise UserError(f'--out {out}: cannot be written ({e.strerror}); choose another --out') from None
 
 # %% ../nbs/81_inputs.ipynb #cea53fe1
-def fits(
-    known, # settings of a run, or None
-    given, # options with folders
-    preset=None, # named with them, or None: that of the run
-): # bool
-    "Whether a run is one of the folders that are given; pairs may be named later"
+def fits(known, # settings of a run, or None
+         given, # options with folders
+         preset=None): # named with them, or None: that of the run
+    "Tell whether a run is one of the folders that are given; pairs may be named later"
     if not known: return True
     if preset not in (None, known['preset']): return False
     def same(f):
@@ -232,45 +215,37 @@ def is_free(out): # a folder that may not exist
     "Whether nothing is there but what a holder leaves"
     return not Path(out).exists() or Path(out).is_dir() and not any(o.name != '.held' for o in Path(out).iterdir())
 
-def free_name(
-    base,  # Path that others begin with
-    given, # options with folders
-): # Paths, one after another, without end
-    "Names for a run of these folders"
+def free_name(base, # Path that others begin with
+              given): # options with folders
+    "Give names for a run of these folders, one after another, without end"
     own = next((Path(given[f]).resolve().name for f in ('ood', 'restored', 'id_pairs') if given.get(f)), 'new')
     name = f"{base}-{re.sub(r'[^0-9A-Za-z._-]+', '_', own) or 'new'}"
     return (Path(f'{name}-{k}' if k > 1 else name) for k in itertools.count(1))
 
-def default_out(
-    preset, # as it is given, or None
-    given,  # options with folders
-    root='runs', # where runs are
-): # Path
-    "The run folder when none is named: runs/PRESET, and a name of its own where that is another run's"
+def default_out(preset, # as it is given, or None
+                given, # options with folders
+                root='runs'): # where runs are
+    "Choose the run folder when none is named: runs/PRESET, and a name of its own where that is another run's"
     base = Path(root)/(preset or 'pocket')
     if not any(given.get(f) for f in ('ood', 'restored', 'id_pairs')): return base
     def ours(out): return is_free(out) or bool(known := read_config(out)) and fits(known['settings'], given, preset)
     return base if base.name != 'pocket' and ours(base) else next(filter(ours, free_name(base, given)))
 
-# %% ../nbs/81_inputs.ipynb #438f9e63
-def new_command(
-    settings, # of the run that is wanted
-    out,      # the folder that it cannot have
-): # a command line
-    "The command that starts a run of these folders elsewhere"
+def new_command(settings, # of the run that is wanted
+                out): # the folder that it cannot have
+    "Write the command that starts a run of these folders elsewhere"
     given = {f: settings[f] for f in FOLDERS if settings.get(f)}
     to = next(o for o in free_name(re.sub(r'-\d+$', '', str(out)), given) if is_free(o))
     preset = {**PRESETS[settings['preset']], **dict.fromkeys(FOLDERS)}
     own = {k: v for k, v in settings.items() if v is not None and k in preset and v != preset[k]}
     def word(v): return shlex.quote(','.join(map(str, v)) if isinstance(v, (list, tuple)) else str(v))
-    return ' '.join(['lego_run', f"--preset {settings['preset']}", *(f'{option(k)} {word(v)}' for k, v in own.items()), f'--out {word(to)}'])
+    words = dict(preset=settings['preset'], **own, out=to)
+    return ' '.join(['lego_run', *(f'{option(k)} {word(v)}' for k, v in words.items())])
 
 # %% ../nbs/81_inputs.ipynb #30b74ef5
-def outdated(
-    run, # a run folder
-    which='adapted', # or supervised
-) -> bool:
-    "Whether a run has noted that this model is to be made again"
+def outdated(run, # a run folder
+             which='adapted'): # or supervised
+    "Tell whether a run has noted that this model is to be made again"
     try: return f'finetune {which}' in json.loads((Path(run)/'anew.json').read_text(encoding='utf-8'))
     except (OSError, ValueError, TypeError): return False
 

@@ -26,7 +26,8 @@ def _demo(data):
     from lego_nb.demo import demo_images
     if not (names := data.demo): return {}
     folders, splits = dict(id_pairs='id'), dict(id_pairs='id', ood_truth='ood', test_id='test')
-    data.folders = {f: data.own[f] or (data.out/'data'/folders.get(f, f) if f in names else None) for f in FOLDERS} # as the run will have them
+    made = {f: data.out/'data'/folders.get(f, f) for f in names} # as the run will have them
+    data.folders = {f: data.own[f] or made.get(f) for f in FOLDERS}
     return {k: {i: tuple(x.shape[:0:-1]) for i, x in demo_images(splits.get(k, k), data.settings['crop']).items()} for k in names}
 
 def _read(data, name):
@@ -37,10 +38,8 @@ def _read(data, name):
     if 'centre' in plan: return {i: tuple(min(plan['centre'], n) for n in s) for i, s in sizes.items()}, {}
     return sizes, files
 
-def run_parts(
-    run, # `Run`
-): # dict name -> id -> (width, height); dict name -> id -> file, of the folders that were given
-    "Read what a run reads: ood, id_pairs, test, test_id"
+def run_parts(run): # `Run`
+    "Read the parts of a run as name -> id -> (width, height), and name -> id -> file of the folders that were given"
     parts, files = _demo(run.data), {}
     for name in ('ood', 'id_pairs', 'test', 'test_id'):
         if name not in parts and run.data[name]: parts[name], files[name] = _read(run.data, name)
@@ -59,21 +58,17 @@ FLUX_RATES = {None: {512: (.0790, .0537), 1024: (.181, .175)}, # seconds per eva
 FLUX_VAE = .186 # seconds to encode and decode 1024×1024
 FLUX_1 = 'black-forest-labs/FLUX.1-dev', 'black-forest-labs/FLUX.1-schnell'
 
-def flux_seconds(
-    size,       # width and height of an image or a tile, pixels
-    batch=1,    # images at once
-    speed=None, # as the setting
-): # seconds of an evaluation on one H200, for each image
-    "Between and beyond the two sizes that were measured, by area"
+def flux_seconds(size, # width and height of an image or a tile, pixels
+                 batch=1, # images at once
+                 speed=None): # as the setting
+    "Seconds of an evaluation on one H200 for each image: between and beyond the two sizes that were measured, by area"
     small, large = (FLUX_RATES.get(speed, FLUX_RATES[None])[n][batch > 1] for n in (512, 1024))
     area = size[0]*size[1]/2**20
     return large*area if area > 1 else small + (large - small)*max(0, area - .25)/.75
 
 # %% ../nbs/88_plan.ipynb #1c7b2f7c
-def evaluations_each(
-    s, # settings
-): # evaluations of the transformer for one image, or one tile
-    "What a target costs, of an oracle whose guidance is known"
+def evaluations_each(s): # settings
+    "Count the evaluations of the transformer for a target of one image, or one tile, of an oracle whose guidance is known"
     from lego_nb.flow import evaluations
     n = s['steps'] if s['strength'] is None else s['steps'] - int(s['steps'] - min(s['steps']*s['strength'], s['steps']))
     mode = s['guidance_mode'] or ('true_cfg' if s['oracle'] == 'pocket' else 'embedded')
@@ -81,12 +76,10 @@ def evaluations_each(
     twice = [mode == 'true_cfg' and w not in (0, 1) and s['prompt'] != s['null_prompt'] for w in scales]
     return once*(sum(1 + t for t in twice) + (s['method'] == 'inversion'))
 
-def refine_seconds(
-    s,     # settings
-    sizes, # of the images
-    gpu,   # whether there is one
-): # seconds for each image or None; where the number is from
-    "What Stage 1 takes by the rates that ship"
+def refine_seconds(s, # settings
+                   sizes, # of the images
+                   gpu): # whether there is one
+    "Seconds that Stage 1 takes for each image by the rates that ship, or None; where the number is from"
     name = s['oracle']
     if name == 'pocket' and not gpu:
         n = [tile_count(o, s['tile'], s['overlap'])*min(o[0], s['tile'] or 1e9)*min(o[1], s['tile'] or 1e9)/64**2 for o in sizes if min(o)]
@@ -102,10 +95,8 @@ def refine_seconds(
     return [one(o) for o in sizes if min(o)], FLUX_SOURCE
 
 # %% ../nbs/88_plan.ipynb #87ba7fa9
-def own_rates(
-    run, # `Run`
-): # dict stage -> (seconds per image, target or iteration, source)
-    "Read what a run has measured of itself"
+def own_rates(run): # `Run`
+    "Read what a run has measured of itself: stage -> (seconds per image, target or iteration; source)"
     made = [r['seconds'] for f in (run/'pseudo').glob('records-*.jsonl') for r in read_jsonl(f) if r.get('seconds')]
     found = {'refine': (median(made), f"{len(made)} records of this run")} if made else {}
     for r in read_jsonl(run/'times.jsonl'):
@@ -113,14 +104,12 @@ def own_rates(
         if r.get('n') and kind not in ('refine', 'gate'): found[kind] = r['seconds']/r['n'], "this run's times.jsonl"
     return found
 
-def stage_seconds(
-    run,   # `Run`
-    stage, # its name
-    n,     # images or iterations that are to do
-    sizes, # (width, height) of the images
-    gpu,   # whether it would be done on one
-): # seconds, or None where nothing like it was measured; where the number is from
-    "Reckon how long a stage takes"
+def stage_seconds(run, # `Run`
+                  stage, # its name
+                  n, # images or iterations that are to do
+                  sizes, # (width, height) of the images
+                  gpu): # whether it would be done on one
+    "Reckon how many seconds a stage takes, None where nothing like it was measured; where the number is from"
     s, known = run.settings, own_rates(run)
     if not n or stage == 'gate' or stage == 'restore' and s['restored'] and s['rounds'] == 1: return 0, ''
     if stage in known: return known[stage][0]*n, known[stage][1]
@@ -151,18 +140,16 @@ def _judging(run, parts, models, marks):
     text = f"judge {', '.join(who)} on {', '.join(f'{n[k]} {k}' for k in where)} images" + ': there'*(not new)
     return text, sum(n[k] for _, k in new), [*parts.get('test', parts.get('ood', {})).values()]
 
-def stage_counts(
-    run,   # `Run`
-    parts, # of `run_parts`
-    gone=(), # ids whose images are made anew, of `pending`
-    marks=(), # what else is done again
-): # dict stage -> list of (text, how many are to do, sizes)
-    "Count what is there and what is to do, stage by stage"
+def stage_counts(run, # `Run`
+                 parts, # of `run_parts`
+                 gone=(), # ids whose images are made anew, of `pending`
+                 marks=()): # what else is done again
+    "Count what is there and what is to do: stage -> list of (text, how many are to do, sizes)"
     s, sizes = run.settings, parts.get('ood', {})
     crops = next(iter(sizes), '').startswith('crop ') # not cut yet: they have no names
     def line(what, kind, ids):
-        made = sum(1 for _ in (run/f'pseudo/{kind}').rglob('[!.]*.png')) if crops else len(ids) - len({*gone} & {*ids} | {*run.missing(kind, ids)})
-        made = min(made, len(ids))
+        made = len(ids) - len({*gone} & {*ids} | {*run.missing(kind, ids)})
+        if crops: made = min(len(ids), sum(1 for _ in (run/f'pseudo/{kind}').rglob('[!.]*.png')))
         return f'{what}: {len(ids) - made} to do, {made} there', len(ids) - made, [sizes[i] for i in ids]
     mine, control = run.mine(sizes), run.mine([*sizes][:s['control_images']])
     judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')} - {*gone}
@@ -185,13 +172,11 @@ def restorer_facts(name): # of a restorer, as in the settings
     weights = [f for f in path.rglob('*.safetensors')] if path.is_dir() else [path] if path.is_file() and name else []
     return sum(f.stat().st_size for f in weights), scale
 
-def disk_bytes(
-    run,   # `Run`
-    parts, # of `run_parts`
-    counts, # of `stage_counts`
-    stages, # that would be done
-): # dict what -> bytes
-    "Reckon what would be written, at most"
+def disk_bytes(run, # `Run`
+               parts, # of `run_parts`
+               counts, # of `stage_counts`
+               stages): # that would be done
+    "Reckon how many bytes would be written, at most, of what"
     weights, scale = restorer_facts(run.settings['restorer'])
     todo = {k: sum(o[1] for o in v) for k, v in counts.items() if k in stages}
     ood, tests = ([w*h*3 for w, h in o] for o in (parts.get('ood', {}).values(), counts['evaluate'][0][2]))
@@ -216,8 +201,9 @@ def _size(n):
         n /= 1000
 
 # %% ../nbs/88_plan.ipynb #385bfd79
+# Of black-forest-labs: licence, bytes in bfloat16
 KNOWN = {'FLUX.1-dev': ('flux-1-dev-non-commercial-license', 23.8e9), 'FLUX.1-schnell': ('apache-2.0', 23.8e9),
-         'FLUX.2-klein-base-4B': ('apache-2.0', 7.8e9), 'FLUX.2-klein-4B': ('apache-2.0', 7.8e9)} # of black-forest-labs: licence, bytes in bfloat16
+         'FLUX.2-klein-base-4B': ('apache-2.0', 7.8e9), 'FLUX.2-klein-4B': ('apache-2.0', 7.8e9)}
 
 def oracle_folder(name): # of the oracle
     "Where an oracle is on this machine, without asking a network, or None"
@@ -227,11 +213,9 @@ def oracle_folder(name): # of the oracle
     found = try_to_load_from_cache(name, 'model_index.json') if name.count('/') == 1 else None
     return Path(found).parent if isinstance(found, str) else None
 
-def oracle_facts(
-    s, # settings
-    gpu=True, # whether it would be loaded on one, where its weights have 16 bits unless --dtype says otherwise
-): # licence; bytes of its weights in memory, or None; where it is
-    "What is known of the oracle without loading it"
+def oracle_facts(s, # settings
+                 gpu=True): # whether it would be loaded on one, where its weights have 16 bits unless --dtype says otherwise
+    "Tell licence, bytes of weights in memory or None, and folder of the oracle without loading it"
     from lego_nb.model_folders import model_license
     if s['oracle'].split(':')[0] in ('dot', 'pixels'): return 'none: no oracle is used', 0, None
     folder, (licence, size) = oracle_folder(s['oracle']), KNOWN.get(s['oracle'].removeprefix('black-forest-labs/'), ('unknown', None))
@@ -242,13 +226,11 @@ def oracle_facts(
     return licence, size, folder
 
 # %% ../nbs/88_plan.ipynb #137d71fc
-def faults(
-    run,   # `Run`
-    parts, # of `run_parts`
-    files, # of `run_parts`
-    stages, # that would be done
-): # lines of what would be refused; lines of what should be known
-    "Find what is wrong with the input"
+def faults(run, # `Run`
+           parts, # of `run_parts`
+           files, # of `run_parts`
+           stages): # that would be done
+    "Find what is wrong with the input: lines of what would be refused, lines of what should be known"
     from lego_nb.datasets import check_pairs
     s, data, refused, told = run.settings, run.data, [], []
     def check(fn, *args):
@@ -274,9 +256,10 @@ def _stage_lines(run, counts, stages, gpu):
             seconds, source = stage_seconds(run, k, n, shapes, gpu)
             total += seconds or 0
             if seconds is None: unknown.append(text.split(':')[0])
-            time = '' if not n or seconds == 0 else f'; about {duration(seconds)} ({source})' if seconds is not None else '; time not known: nothing like it was measured'
-            lines.append((TITLES[k], text + time))
-    if (n := run.settings['rounds']) > 1: lines.append(('Rounds', f'{n}; what stands here is the last one, and each one before repeats Stages 0 to 2'))
+            time = '; time not known: nothing like it was measured' if seconds is None else f'; about {duration(seconds)} ({source})'
+            lines.append((TITLES[k], text + time*bool(n and seconds != 0)))
+    if (n := run.settings['rounds']) > 1:
+        lines.append(('Rounds', f'{n}; what stands here is the last one, and each one before repeats Stages 0 to 2'))
     more = f", and {', '.join(unknown)}" if unknown else ''
     return [*lines, ('Time', f'about {duration(total)}{more}' if total or not unknown else 'not known')]
 
@@ -291,21 +274,21 @@ def _needs(run, parts, counts, stages, gpu):
     if asked: lines.append(('Memory', f'not known for this oracle; {_size(free)} free' if size is None else
         f"{_size(size)} for the oracle's weights, and what the images take; {_size(free)} free on {'the GPU' if gpu else 'this machine'}"))
     what = f" ({', '.join(f'{k} {_size(v)}' for k, v in need.items())})" if need else ''
+    strict = '; non-commercial'*('non-commercial' in licence or '-nc' in licence)
     lines += [('Disk', f'at most {_size(sum(need.values()))}{what}; {_size(room)} free at {at}'),
-              ('Licence', f"of the oracle {s['oracle']}: {licence}" + ('; non-commercial' if 'non-commercial' in licence or '-nc' in licence else ''))]
+              ('Licence', f"of the oracle {s['oracle']}: {licence}{strict}")]
     if asked and not folder and s['oracle'].split(':')[0] not in ('dot', 'pixels'):
-        told.append(f"{s['oracle']} is not on this machine and would be fetched" + (f', {_size(oracle_facts(s | dict(dtype=None))[1])} or more' if size else ''))
+        most = f', {_size(oracle_facts(s | dict(dtype=None))[1])} or more' if size else ''
+        told.append(f"{s['oracle']} is not on this machine and would be fetched{most}")
     if asked and size and size > free: told.append('the oracle would not fit into that memory')
     if sum(need.values()) > room: told.append('the disk may not suffice')
     return lines, told
 
-# %% ../nbs/88_plan.ipynb #d703994f
-def plan_text(
-    run,    # `Run`
-    stages, # that would be done
-    gpu,    # whether it would be done on one
-): # text; lines of what would be refused
-    "Say what `stages` of a run would do, take and need"
+# %% ../nbs/88_plan.ipynb #51187f98
+def plan_text(run, # `Run`
+              stages, # that would be done
+              gpu): # whether it would be done on one
+    "Say what `stages` of a run would do, take and need; and list what would be refused"
     s, (parts, files), odd, undone = run.settings, run_parts(run), [], ((), ())
     try: undone = pending(run, stages)
     except UserError as e: odd = [str(e)]

@@ -64,10 +64,8 @@ def _table8(data, name):
     return TABLE8.get(data.settings['preset'], {}).get(ROLES[name], {})
 
 @patch
-def plan(self:RunData,
-    name, # a key of `ROLES`
-): # layout, 'plain' or None; dict, empty where the folder is not of Table 8's layout
-    "The layout of a folder, and what Table 8 says about it"
+def plan(self:RunData, name): # a key of `ROLES`
+    "Find the layout of a folder ('plain' or None where it is no data set), and what Table 8 says about it, {} for another layout"
     from lego_nb.layouts import find_layout
     kind, plan = find_layout(self[name]), _table8(self, name)
     return kind, plan if plan.get('layout') == kind else {}
@@ -79,11 +77,9 @@ def cut(self:RunData, name): # a key of `FOLDERS`
     return 'centre' in plan or 'crop' in plan and name != 'id_pairs'
 
 @patch
-def part(self:RunData,
-    name, # a key of `ROLES`
-    uncut=False, # the files that crops are cut from
-): # id -> (degraded file or None, clean file or None)
-    "The files of a part; crops of Table 8 are cut the first time"
+def part(self:RunData, name, # a key of `ROLES`
+         uncut=False): # the files that crops are cut from
+    "List a part as id -> (degraded file or None, clean file or None); crops of Table 8 are cut the first time"
     if (name, uncut) not in self._parts: self._parts[name, uncut] = self._read(name, uncut)
     return self._parts[name, uncut]
 
@@ -94,7 +90,8 @@ def _read(self:RunData, name, uncut):
     role, (kind, plan) = dict(id_pairs='id-pairs', ood='ood').get(name, 'test'), self.plan(name)
     if kind in (None, 'plain'): return self._plain(name, role)
     if plan and not uncut and not (name == 'id_pairs' and 'crop' in plan):
-        return read_part(self.settings['preset'], ROLES[name], self[name], self.root/f'data/{name}', self.say, device=find_device(self.device))
+        crops, device = self.root/f'data/{name}', find_device(self.device)
+        return read_part(self.settings['preset'], ROLES[name], self[name], crops, self.say, device=device)
     split = plan.get('split') or ('train' if name in ('id_pairs', 'ood') else 'test')
     return read_layout(kind, self[name], split, role, say=None if uncut else self.say)
 
@@ -169,7 +166,9 @@ def sources(self:RunData): # option -> dict(folder, files: id -> Path)
         if not self[name]: continue
         if name in ('restored', 'ood_truth'): files = image_files(self[name])
         elif name == 'ood' and not self.cut(name): files = self.ood_files()
-        else: files = {f'{side}/{i}': f for i, pair in self.part(name, uncut=self.cut(name)).items() for side, f in zip(('lq', 'gt'), pair) if f}
+        else:
+            pairs = self.part(name, uncut=self.cut(name))
+            files = {f'{side}/{i}': f for i, pair in pairs.items() for side, f in zip(('lq', 'gt'), pair) if f}
         res[name] = dict(folder=self[name], files=files)
     for name in {'restored', 'ood_truth'} & {*res} if not self.cut('ood') else (): # of images that are used
         res[name]['files'] = {i: f for i, f in res[name]['files'].items() if i in res['ood']['files']}
@@ -195,28 +194,22 @@ def check_fit(self:RunData, pairs, # `Pairs` or `Degraded`
     check_pairs(pairs, scale, crop)
 
 @patch
-def too_small(self:RunData,
-    files, # id -> file, or its width and height
-): # ids
-    "The images that have no room for a training crop"
+def too_small(self:RunData, files): # id -> file, or its width and height
+    "List the ids of images that have no room for a training crop"
     from lego_nb.folder_map import image_size
     return [i for i, o in files.items() if 0 < min(o if isinstance(o, tuple) else image_size(o)) < self.settings['crop']]
 
 @patch
-def check_room(self:RunData,
-    files, # id -> file, or its width and height, of the unlabelled images
-): # line, or None
-    "Say which images are too small to be trained on. `UserError`: all are"
+def check_room(self:RunData, files): # id -> file, or its width and height, of the unlabelled images
+    "Say in a line which images are too small to be trained on, None without any. `UserError`: all are"
     if not (small := self.too_small(files)): return None
     text = f"{len(small)} of {len(files)} images of --ood are smaller than the crop of {self.settings['crop']}"
     if len(small) == len(files): raise UserError(f'{text}: take a smaller --crop')
     return f"{text} and will not be trained on: {', '.join(small[:3])}"
 
 @patch
-def unread(self:RunData,
-    name, # a key of `ROLES`
-): # line, or None
-    "The files of a folder that are left out, and how they could be read"
+def unread(self:RunData, name): # a key of `ROLES`
+    "Say in a line which files of a folder are left out and how they could be read, None without any"
     if n := left_out(self[name]): return f"{self[name]}: not read: {', '.join(f'{v} {k}' for k, v in n.items())}; {cure(n)}"
 
 # %% ../nbs/84_run_data.ipynb #d22f5e06
@@ -232,5 +225,6 @@ def remarks(self:RunData):
                    + ', '.join(Path(f).name for f in many[:3]))
     if self['test_id']: return
     if held := self.held_out():
-        yield f'the last {len(held)} of {len(self.part("id_pairs"))} in-distribution pairs are kept for judging (--hold-out); --test-id names others'
+        yield (f'the last {len(held)} of {len(self.part("id_pairs"))} in-distribution pairs are kept for judging (--hold-out); '
+               '--test-id names others')
     elif self['id_pairs']: yield 'what is forgotten in distribution will not be measured: give --test-id'

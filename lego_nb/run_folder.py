@@ -34,7 +34,7 @@ class Run:
         store_attr('settings,shard,launched')
         self.out, self.root, self._device, self.holder = Path(out), Path(root or out), device, None
         known = read_config(out)
-        if known and 'hold_out' not in known['settings']: self.settings = {**settings, 'hold_out': 0} # an older version trained on all pairs
+        if known and 'hold_out' not in known['settings']: self.settings = {**settings, 'hold_out': 0} # version 0.1: all pairs
         if known: refuse_difference(known['settings'], self.settings, out, {*begun(out)} - ({'gate'} & self.anew())) # which decides anew
         self.data = RunData(self.settings, self.out, self.root, device, self.say, lambda: self._held())
     def __truediv__(self, name): return self.out/name
@@ -91,7 +91,8 @@ def anew(self:Run):
     "What is to be done again because inputs have changed. `UserError`: the note is damaged"
     f = self/'anew.json'
     try: return {*map(str, json.loads(f.read_text()))} if f.exists() else set()
-    except (ValueError, TypeError): raise UserError(f'{f} is damaged: remove it, {self.out}/checkpoints and {self.out}/evaluation to adapt anew') from None
+    except (ValueError, TypeError):
+        raise UserError(f'{f} is damaged: remove it, {self.out}/checkpoints and {self.out}/evaluation to adapt anew') from None
 
 @patch
 def mark(self:Run, add=(), # notes for `anew.json`
@@ -117,10 +118,8 @@ def _held(self:Run):
     if known and stage_of(self.settings)['id_pairs'] in begun(self.out) and 'finetune adapted' not in self.anew(): return known['held']
 
 @patch
-def odd(self:Run,
-    name, # a key of `FOLDERS`
-): # list
-    "Ids of a part's recorded files that are gone, or of another size or time"
+def odd(self:Run, name): # a key of `FOLDERS`
+    "List the ids of a part's recorded files that are gone, or of another size or time"
     o = (self.recorded() or dict(roles={}))['roles'].get(name) or dict(folder='', files={})
     return touched(o['files'], self.root/o['folder'])
 
@@ -141,10 +140,8 @@ def failed(self:Run):
     for f in sorted(self.out.glob('failed*.jsonl')): rows += read_jsonl(f)
     return {r['id']: r for r in rows if self.missing(made[r['stage']], [r['id']])}
 
-def grouped(
-    failed, # from `Run.failed`
-): # part of a line
-    "How many failed, by cause"
+def grouped(failed): # from `Run.failed`
+    "Say how many failed, by cause"
     return ', '.join(f'{v} {k}' for k, v in Counter(r.get('cause', 'other') for r in failed.values()).most_common())
 
 @patch
@@ -154,8 +151,8 @@ def summary(self:Run):
     restored, refined = (len(ids) - len(self.missing(kind, ids)) for kind in ('restored', 'targets'))
     kept = f", {sum(r['kept'] for r in rows)} kept" if rows else ''
     end = f'{len(failed)} failed ({grouped(failed)}), see {self.out}/failed*.jsonl' if failed else 'none failed'
-    unread = sum(left_out(self.data['ood']).values())
-    return f"{len(ids)} images: {restored} restored, {refined} refined{kept}; {end}" + (f'; not read, of another kind: {unread}' if unread else '')
+    if unread := sum(left_out(self.data['ood']).values()): end += f'; not read, of another kind: {unread}'
+    return f'{len(ids)} images: {restored} restored, {refined} refined{kept}; {end}'
 
 # %% ../nbs/85_run_folder.ipynb #96c75356
 @patch
@@ -237,32 +234,32 @@ def unchanged(run): # `Run`
     "`UserError` for files that have changed since the run was opened: their targets are of the old ones"
     for name in ('ood', 'restored', 'id_pairs'):
         if odd := run.odd(name):
-            raise UserError(f"{option(name)} {run.data[name]}: {len(odd)} files have changed meanwhile ({', '.join(odd[:3])}); the same command takes them in")
+            raise UserError(f"{option(name)} {run.data[name]}: {len(odd)} files have changed meanwhile ({', '.join(odd[:3])}); "
+                            'the same command takes them in')
 
-def changes(
-    run,       # `Run`
-    known,     # its `config.json`, or None
-    stages=(), # that are to be done; none: all
-    busy=(),   # facts of processes that are at work in the folder
-): # option -> what `compare` says; option -> dict(folder, files) to record; parts of Table 8 to cut anew
-    "How the files of a run differ from those that it was made from. `UserError` for what is not taken in"
+def changes(run, # `Run`
+            known, # its `config.json`, or None
+            stages=(), # that are to be done; none: all
+            busy=()): # facts of processes that are at work in the folder
+    """Compare the files of a run with those that it was made from: option -> `compare`; option -> what to record; parts to cut anew.
+    `UserError` for what is not taken in"""
     made, stage = {s for f in (run.out, *run.out.glob('rounds/*')) for s in begun(f)}, stage_of(run.settings)
     if known and made and not run.recorded(): _found(run, known['settings'])
     old, change, now, recut = (run.recorded() or dict(roles={}))['roles'], {}, {}, []
     sources, trained = run.data.sources(), any(run.out.glob('checkpoints/[!.]*'))
     for name in old.keys() - sources.keys() - {*JUDGED}:
-        if stage[name] in made:
-            raise UserError(f"{run.out} was made from other files: {option(name)} {old[name]['folder']} there, none here; choose another --out")
+        if stage[name] not in made: continue
+        raise UserError(f"{run.out} was made from other files: {option(name)} {old[name]['folder']} there, none here; choose another --out")
     given = old.get('restored', {}).get('folder')
     for name, o in sources.items():
         was, here = old.get(name), place(o['folder'], run.root)
         bound = name not in JUDGED and stage[name] in made and bool(was or name != 'id_pairs' or trained) # pairs may be named late
         moved = bool(was) and was['folder'] != here
-        late = bool(was) and name == 'ood' and was['folder'] == given == place(run.settings['restored'] or '', run.root) # of restorations given without them
+        late = bool(was) and name == 'ood' and was['folder'] == given == place(run.settings['restored'] or '', run.root)
         if bound and (moved or not was) and not late: rows = _same_files(run, name, was, o)
         else: rows = look(o['files'], o['folder'], None if moved or not was else was['files'], progress=bars())
         c = compare(was['files'] if was else {}, rows)
-        if bound and moved and late: c = {**c, 'replaced': [], 'named': [i for i in rows if i in was['files']]}
+        if bound and moved and late: c = {**c, 'replaced': [], 'named': [i for i in rows if i in was['files']]} # after their restorations
         if old and (bound or name in JUDGED) and any(c.values()): change[name] = c
         if any(c.values()) and was and not bound and run.data.cut(name): recut.append(name)
         now[name] = dict(folder=here, files=rows)
@@ -277,8 +274,9 @@ def _same_files(run, name, was, o):
     if was and not any(c.values()): c = compare(files, rows := look(o['files'], o['folder'], progress=bars()))
     if was and not any(c.values()): return rows
     there = was['folder'] if was else 'none'
-    raise UserError(f"{run.out} was made from other files: {option(name)} {there} there, {o['folder']} here "
-                    f"({said(c, ('only here', 'only there', 'of other content'))}); for these start another run: {new_command(run.settings, run.out)}")
+    what = said(c, ('only here', 'only there', 'of other content'))
+    raise UserError(f"{run.out} was made from other files: {option(name)} {there} there, {o['folder']} here ({what}); "
+                    f'for these start another run: {new_command(run.settings, run.out)}')
 
 def _allowed(run, change, now, old, stages, busy=()):
     "Those of `changes` that can be taken in now, and what is to be recorded. `UserError` for what cannot"
@@ -297,12 +295,14 @@ def _allowed(run, change, now, old, stages, busy=()):
 def _found(run, settings):
     "Record the inputs of a run that an older version began, as they are now. `UserError`: it was made from others"
     old = Run(run.out, {**PRESETS[settings['preset']], **dict.fromkeys(FOLDERS), **settings}, run._device)
-    roles = {n: dict(folder=place(o['folder'], run.root), files=look(o['files'], o['folder'], progress=bars())) for n, o in old.data.sources().items()}
+    roles = {n: dict(folder=place(o['folder'], run.root), files=look(o['files'], o['folder'], progress=bars()))
+             for n, o in old.data.sources().items()}
     there = [f.relative_to(run/'pseudo/restored').with_suffix('').as_posix() for f in (run/'pseudo/restored').rglob('[!.]*.png')]
     gone = [i for i in there if i not in old.data.ood_files()]
     if gone and len(gone) == len(there):
-        raise UserError(f"{run.out} holds restorations of {len(gone)} images ({', '.join(gone[:3])}, ...) and not one is in {old.data['ood']}: "
-                        f'it was made from other files; for these start another run: {new_command(run.settings, run.out)}')
+        raise UserError(f"{run.out} holds restorations of {len(gone)} images ({', '.join(gone[:3])}, ...) and not one is in "
+                        f"{old.data['ood']}: it was made from other files; for these start another run: "
+                        + new_command(run.settings, run.out))
     if not old.data.cut('ood'): roles['ood']['files'] |= {i: dict(path=i, size=0, mtime_ns=0, hash=None) for i in gone}
     n = sum(len(o['files']) for o in roles.values())
     run.say(f'Data     {run.out} was begun by an older version: its {n} input files are recorded as they are now')
@@ -311,7 +311,7 @@ def _found(run, settings):
 
 # %% ../nbs/85_run_folder.ipynb #ea440142
 def _effect(run, change):
-    "What changed inputs undo: ids that are gone or replaced, named only now, to be made; whether all targets are fitted anew; notes for `anew.json`"
+    "What changed inputs undo: ids that are gone or replaced, named only now, to be made; whether to fit all targets anew; if any; notes"
     images, s = [change[n] for n in ('ood', 'restored') if n in change], run.data
     gone, named, new = ([*dict.fromkeys(i for c in images for k in kinds for i in c.get(k, ()))]
                         for kinds in (('removed', 'replaced'), ('named',), ('added', 'replaced')))
@@ -320,16 +320,15 @@ def _effect(run, change):
     stale = bool(new or named or judged & {*gone} or fit)
     marks = {'gate'} if stale and judged else set()
     if 'ood_truth' in change and (run/'pseudo/control.jsonl').exists(): marks |= {'control'}
-    old = [m for m in ('adapted', 'supervised') if (run/f'checkpoints/{m}').exists() and (stale or pairs or (m == 'supervised' and 'ood_truth' in change))]
-    judge = [*old, *['ood']*('test' in change or ('ood' in change and not s['test'])), *['id']*('test_id' in change or (pairs and not s['test_id']))]
-    scored = (run/'evaluation/scores.csv').exists()
-    return gone, named, new, fit, stale, marks | {f'finetune {m}' for m in old} | {f'judge {o}' for o in judge if scored}
+    models = dict(adapted=stale or pairs, supervised=stale or pairs or 'ood_truth' in change)
+    old = [m for m, o in models.items() if o and (run/f'checkpoints/{m}').exists()]
+    tests = dict(ood='test' in change or ('ood' in change and not s['test']), id='test_id' in change or (pairs and not s['test_id']))
+    judge = [*old, *(k for k, v in tests.items() if v)] if (run/'evaluation/scores.csv').exists() else []
+    return gone, named, new, fit, stale, marks | {f'finetune {m}' for m in old} | {f'judge {o}' for o in judge}
 
-def pending(
-    run, # `Run`
-    stages=(), # that are to be done; none: all
-): # set of ids; set of notes, see `again`
-    "Ids whose images a start would make anew, and what else it would do again. Nothing is written. `UserError`: it would be refused"
+def pending(run, # `Run`
+            stages=()): # that are to be done; none: all
+    "Tell ids whose images a start would make anew, and what else it would do again (`again`), writing nothing. `UserError`: it is refused"
     known = read_config(run.out)
     if not (known and run.recorded()): return set(), run.anew()
     gone, _, _, fit, _, marks = _effect(run, changes(run, known, stages)[0])
@@ -347,8 +346,8 @@ def take_in(run, # `Run`
         for f in (run/f'checkpoints/{m}-state', run/f'checkpoints/latents/{m}'): shutil.rmtree(f, ignore_errors=True)
     if 'id_pairs' in change: shutil.rmtree(run/'checkpoints/latents/id', ignore_errors=True)
     run.mark(marks)
-    if change and (todo := ([f'Stages 0 and 1 of {len(new)} images'] if new else []) + ([again(marks)] if again(marks) else [])):
-        run.say(f"         to be done again: {', '.join(todo)}" + ('; a model that is there stays until the new one is whole' if 'Stage 2' in todo[-1] else ''))
+    if todo := ', '.join([f'Stages 0 and 1 of {len(new)} images']*bool(new) + [again(marks)]*bool(again(marks))):
+        run.say(f'         to be done again: {todo}' + '; a model that is there stays until the new one is whole'*('Stage 2' in todo))
     record = dict(roles=now, settings=json.loads(json.dumps(run.settings, default=str)), held=[*run.data.held_out()])
     if record != run.recorded(): write_inputs(run.out, **record)
     run._recorded = record

@@ -72,10 +72,8 @@ def _refine_files(run):
     return files, {i: files[i] for i in ids[:run.settings['control_images']] if i in files}
 
 # %% ../nbs/87_stages.ipynb #a93d37d3
-def load_oracle(
-    run, # `Run`
-): # `Oracle`
-    "Load the oracle of a run, and say what its licence is"
+def load_oracle(run): # `Run`
+    "Load the `Oracle` of a run, and say what its licence is"
     import torch
     from lego_nb.oracle import Oracle
     from lego_nb.speed import check_float8, compile_blocks, float8_linears
@@ -92,8 +90,8 @@ def load_oracle(
 
 def _texts(run):
     "The prompts that this process needs, each once"
-    own = run.data.prompts()
-    return [*dict.fromkeys([run.settings['null_prompt'], run.settings['prompt'], *(own[i] for i in run.mine(run.data.ood_files()) if i in own)])]
+    own, ids = run.data.prompts(), run.mine(run.data.ood_files())
+    return [*dict.fromkeys([run.settings['null_prompt'], run.settings['prompt'], *(own[i] for i in ids if i in own)])]
 
 # %% ../nbs/87_stages.ipynb #e790b620
 def _transport(run):
@@ -291,8 +289,9 @@ def _check_training(run):
     "`UserError` for what would stop Stage 2: its settings, pairs that do not fit the restorer, images smaller than a crop"
     from lego_nb.datasets import check_pairs
     from lego_nb.finetune import check_training, tracker
+    from lego_nb.load_restorer import load_restorer
     s, of = run.finetune_settings(), run.settings
-    model = run.load(of['restorer'])
+    model = load_restorer(of['restorer'], loss=of['loss'])
     tracker(s.log_with), check_training(model, s.mixed_precision, run.device)
     if of['latents'] and not hasattr(model, 'vae'): raise UserError(f"--latents: {of['restorer']} has no autoencoder; leave it out")
     run.data.check_fit(run.data.id_pairs(), model.scale, s.crop if s.id_ratio else None)
@@ -300,11 +299,9 @@ def _check_training(run):
     if s.id_ratio < 1 and (line := run.data.check_room(run.data.ood_files())): run.say(f'Data     {line}')
 
 # %% ../nbs/87_stages.ipynb #02069441
-def open_run(
-    run, # `Run`
-    stages=(), # that are to be done; none: the checks of none
-): # `run`
-    "Check the data and what `stages` need, take in what has changed, and write `config.json` when all is well"
+def open_run(run, # `Run`
+             stages=()): # that are to be done; none: the checks of none
+    "Check the data and what `stages` need, take in what has changed, and write `config.json` when all is well; returns the run"
     with run.turn(), (run.holder.alone() if run.holder else nullcontext([])) as busy:
         known = read_config(run.out)
         fresh, lead = not known or known['settings'] != run.settings, run.first and run.root == run.out

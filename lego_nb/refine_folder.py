@@ -8,7 +8,6 @@ __all__ = ['Refiner', 'refine_folder']
 # %% ../nbs/49_refine_folder.ipynb #d186cbd3
 import time
 from fastcore.basics import patch, store_attr
-from pathlib import Path
 from .console import STOPS, cause, reason
 from .files import UserError, append_jsonl
 from .folder_map import Driver

@@ -12,6 +12,7 @@ from .console import STOPS, cause, reason
 from .files import UserError, append_jsonl
 from .folder_map import Driver
 from .images import read_image
+from .pictures import picture_size
 
 # %% ../nbs/49_refine_folder.ipynb #c8c38684
 class Refiner(Driver):
@@ -80,7 +81,6 @@ def finish(self:Refiner,
     result, # its part of what `work` returns
 ): # the target, 3×H×W, grey where its degraded image is
     "Choose among the candidates and record what is known"
-    from lego_nb.datasets import image_header
     from lego_nb.gate import best_of
     (made, rows, facts), k = result, 0
     if self.settings.candidates:
@@ -93,7 +93,7 @@ def finish(self:Refiner,
     if id in self.prompts: facts['prompt'] = self.prompts[id]
     if self.records: append_jsonl({**facts, **(rows[k] if rows else {})}, self.records)
     target = made[k].cpu()
-    try: grey = id in self.lq and image_header(self.lq[id])[2]
+    try: grey = id in self.lq and picture_size(self.lq[id])[2]
     except UserError: grey = False # its scores say what is wrong
     if not grey: return target
     return (target*target.new_tensor([.299, .587, .114])[:, None, None]).sum(0).expand(3, -1, -1)

@@ -75,7 +75,6 @@ def load_oracle(
         raise UserError(f'--dtype {dtype}: choose from float32, bfloat16, float16')
     return Oracle.from_pretrained(name, find_device(device), dtype and getattr(torch, dtype), texts=texts)
 
-# %% ../nbs/90_preview.ipynb #7e4b175f
 def one_batch(
     images,   # list of 3×H×W
     multiple, # pixels along a token

@@ -10,12 +10,12 @@ import time
 from fastcore.basics import patch, store_attr
 from .console import STOPS, cause, reason
 from .files import UserError, append_jsonl
-from .folder_map import Driver
+from .folder_map import FolderMap
 from .images import read_image
 from .pictures import picture_size
 
 # %% ../nbs/49_refine_folder.ipynb #c8c38684
-class Refiner(Driver):
+class Refiner(FolderMap):
     "Refine the restored images of a folder to targets in another"
     label = 'refine'
     def __init__(self,
@@ -27,16 +27,17 @@ class Refiner(Driver):
         gate=None,     # GateSettings: targets are scored for it, and candidates chosen by it
         lq=None,       # id -> degraded image, which the gate's scores look at too
         records=None,  # jsonl file that gets a line for each target
-        **kwargs,      # of `Driver`
+        **kwargs,      # of `FolderMap`
     ):
-        from lego_nb.gate import GateSettings, scorer
-        from lego_nb.refinement import RefineSettings, check_refine
+        from lego_nb.gate import GATES, scorer
+        from lego_nb.options import RefineSettings
+        from lego_nb.refinement import check_refine
         super().__init__(files, out, **kwargs)
         store_attr('oracle,records')
         s = self.settings = settings or RefineSettings()
         check_refine(s, oracle)
         self.lq, self.prompts = lq or {}, {i: p for i, p in (prompts or {}).items() if i in files}
-        self.gate = gate or (GateSettings() if s.candidates else None)
+        self.gate = gate or (GATES['niqe-pocket'] if s.candidates else None)
         if self.gate: scorer(self.gate, str(oracle.device)) # loads its metrics
         oracle.learn([s.null_prompt, s.prompt, *self.prompts.values()])
 
@@ -105,7 +106,7 @@ def refine_folder(
     out,           # folder of targets
     settings=None, # RefineSettings; None: the paper's
     batch_size=1,  # most images at once
-    **kwargs,      # of `Refiner` and `Driver`
+    **kwargs,      # of `Refiner` and `FolderMap`
 ) -> list:         # of (id, reason), of the images that failed
     "Refine every file that has no target yet. A bad image is noted and the rest goes on"
     return Refiner(oracle, files, out, settings, batch_size=batch_size, **kwargs).run()

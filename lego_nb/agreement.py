@@ -203,7 +203,7 @@ def lego_preference(
 ):
     "Make the page of a blind study of preference, or judge its answers"
     if not results and not answers: raise UserError('give --results NAME=DIR,NAME=DIR, or --answers')
-    from lego_nb.layouts import named_folders
+    from lego_nb.files import named_folders
     study = Study(named_folders(results), **kwargs) if results else None
     if answers:
         print(write_preference(read_answers(answer_files(answers), study), out or 'preference', kwargs.get('against')))

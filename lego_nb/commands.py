@@ -15,7 +15,6 @@ from .files import UserError, read_jsonl
 from .holder import Holder, current, describe
 from .inputs import check_out, check_places, default_out, read_config
 from .options import with_options
-from .plan import plan_run
 from .run_folder import JUDGED, Run, STAGES, again, begun, grouped
 from .settings import SETTINGS, check_inputs, resolve_settings
 
@@ -50,7 +49,9 @@ def lego_run(
         given |= {k: known['settings'].get(k) for k in ('mixed_precision', *JUDGED) if not given.get(k)}
     settings = resolve_settings(preset or 'pocket', **given)
     check_places(out, settings)
-    if dry_run: return plan_run(out, settings, wanted, device, part)
+    if dry_run:
+        from lego_nb.plan import plan_run
+        return plan_run(out, settings, wanted, device, part)
     check_inputs(settings, wanted), check_out(out)
     if first and not named and out.name != settings['preset']: print(f'Run      {out}', flush=True)
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:

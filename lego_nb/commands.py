@@ -8,17 +8,15 @@ __all__ = ['lego_run', 'lego_restore', 'lego_refine', 'lego_gate', 'lego_finetun
 
 # %% ../nbs/89_commands.ipynb #e419ac44
 from contextlib import nullcontext
-from fastcore.meta import delegates
 from pathlib import Path
+from fastcore.meta import delegates
 from .console import command, find_device, parse_shard
 from .files import UserError, read_jsonl
 from .holder import Holder, current, describe
-from .inputs import STAGES, again, begun, check_out, check_places, default_out, read_config
+from .inputs import check_out, check_places, default_out, read_config
 from .options import with_options
-from .plan import plan_run
-from .run_folder import JUDGED, Run, grouped
+from .run_folder import JUDGED, Run, STAGES, again, begun, grouped
 from .settings import SETTINGS, check_inputs, resolve_settings
-from .stages import go
 
 # %% ../nbs/89_commands.ipynb #6f58a093
 @command
@@ -51,13 +49,15 @@ def lego_run(
         given |= {k: known['settings'].get(k) for k in ('mixed_precision', *JUDGED) if not given.get(k)}
     settings = resolve_settings(preset or 'pocket', **given)
     check_places(out, settings)
-    if dry_run: return plan_run(out, settings, wanted, device, part)
+    if dry_run:
+        from lego_nb.plan import plan_run
+        return plan_run(out, settings, wanted, device, part)
     check_inputs(settings, wanted), check_out(out)
     if first and not named and out.name != settings['preset']: print(f'Run      {out}', flush=True)
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
         run = Run(out, settings, device, part, launched)
         run.holder = holder
-        return go(run, wanted)
+        return run.together(wanted) if launched else run.go(wanted)
 
 # %% ../nbs/89_commands.ipynb #5313dd12
 @command

@@ -8,8 +8,8 @@ __all__ = ['PROMPT', 'CHECKS', 'opt', 'Option', 'options', 'Settings', 'Seeded',
            'TrainingSettings', 'launched_precision', 'FinetuneSettings', 'PretrainSettings', 'NoiseAdaptationSettings',
            'BarycenterSettings', 'TransportSettings', 'with_options', 'option_table']
 
-# %% ../nbs/05_options.ipynb #7f783fde
-import ast, inspect, os, sys, typing
+# %% ../nbs/05_options.ipynb #7f0f603e
+import inspect, os, re, sys, typing
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, wraps
 from inspect import Parameter
@@ -77,17 +77,17 @@ class Option:
     @property
     def help(self): return self.doc + (self.limits and f' ({self.limits})')
 
-# %% ../nbs/05_options.ipynb #802cf0b0
+# %% ../nbs/05_options.ipynb #6521bae0
 @lru_cache
 def _comments(module):
     "Class -> field -> the comment behind it"
     try: text = inspect.getsource(sys.modules[module])
     except (OSError, TypeError): return {} # a notebook
-    lines = text.splitlines()
-    def named(o): return getattr(o.target if isinstance(o, ast.AnnAssign) else o.targets[0], 'id', None)
-    def said(o): return lines[o.end_lineno - 1][o.end_col_offset:].partition('#')[2].strip()
-    return {c.name: {named(o): said(o) for o in c.body if isinstance(o, (ast.AnnAssign, ast.Assign))}
-            for c in ast.parse(text).body if isinstance(c, ast.ClassDef)}
+    res, own = {}, {}
+    for l in text.splitlines():
+        if l[:1].strip(): own = res.setdefault(m[1], {}) if (m := re.match(r'class (\w+)', l)) else {}
+        elif m := re.match(r'    (\w+)(?::| = ).*?# (.*)', l): own.setdefault(m[1], m[2])
+    return res
 
 def _signature(docs):
     "Source in which docments finds name -> comment"

@@ -48,8 +48,9 @@ def prompt_adds(
 ): # one line
     "Say in words what the prompt adds"
     m, n, way = control_means(rows), len(rows), 'lower' if lower_is_better(by) else 'higher'
-    def show(form, *keys): return [format(m.get(k, np.nan), form) for k in keys]
-    said = '{} {} restored, {} null prompt, {} prompt ({} is better)'.format(by, *show('.2f', 'score_restored', 'score_control', 'score_target'), way)
+    def show(kind, form, *which): return [format(m.get(f'{kind}_{k}', np.nan), form) for k in which]
+    scores = show('score', '.2f', 'restored', 'control', 'target')
+    said = '{} {} restored, {} null prompt, {} prompt ({} is better)'.format(by, *scores, way)
     if 'gain_target' not in m: return f'what the prompt adds over {n} images: {said}'
-    dB = 'PSNR to the truth {} dB null prompt, {} dB prompt'.format(*show('+.2f', 'gain_control', 'gain_target'))
+    dB = 'PSNR to the truth {} dB null prompt, {} dB prompt'.format(*show('gain', '+.2f', 'control', 'target'))
     return f'the prompt adds {m["gain_target"] - m["gain_control"]:+.2f} dB over {n} images: {said}; {dB}'

@@ -163,7 +163,8 @@ def load_transport(
     found = latent_space(latents or facts['latents'], device, tile)
     if found.channels*facts['patch']**2 != len(t['matrix']):
         had = len(t['matrix'])//facts['patch']**2
-        raise UserError(f"{path} was fitted in latents of {had} channels ({facts['latents']}), and {found.name} has {found.channels}: fit anew")
+        raise UserError(f"{path} was fitted in latents of {had} channels ({facts['latents']}), "
+                        f'and {found.name} has {found.channels}: fit anew')
     a, b = (Gaussian(t[f'{k}.mean'], t[f'{k}.cov'], facts[f'{n}_patches'], facts[f'{n}_images'])
             for k, n in (('source', 'restored'), ('target', 'natural')))
     return Transport(a, b, found, matrix=t['matrix'], **{k: facts[k] for k in ('eps', 'means', 'sigma')})

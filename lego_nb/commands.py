@@ -8,15 +8,16 @@ __all__ = ['lego_run', 'lego_restore', 'lego_refine', 'lego_gate', 'lego_finetun
 
 # %% ../nbs/89_commands.ipynb #e419ac44
 from contextlib import nullcontext
-from pathlib import Path
 from fastcore.meta import delegates
+from pathlib import Path
 from .console import command, find_device, parse_shard
 from .files import UserError, read_jsonl
 from .holder import Holder, current, describe
-from .inputs import check_out, check_places, default_out, read_config
+from .inputs import STAGES, again, begun, check_out, check_places, default_out, read_config
 from .options import with_options
-from .run_folder import JUDGED, Run, STAGES, again, begun, grouped
+from .run_folder import JUDGED, Run, grouped
 from .settings import SETTINGS, check_inputs, resolve_settings
+from .stages import go
 
 # %% ../nbs/89_commands.ipynb #6f58a093
 @command
@@ -57,7 +58,7 @@ def lego_run(
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
         run = Run(out, settings, device, part, launched)
         run.holder = holder
-        return run.together(wanted) if launched else run.go(wanted)
+        return go(run, wanted)
 
 # %% ../nbs/89_commands.ipynb #5313dd12
 @command

@@ -113,7 +113,8 @@ def summarize(
     keys = ['model', 'split', 'metric']
     groups = pd.DataFrame(rows).groupby([*keys, 'photograph'])['value']
     means = groups.mean().mask(groups.count() < groups.size()) # a score that is not a number is not passed over
-    return {k: {**v.droplevel(keys).to_dict(), 'mean': float(v.mean(skipna=False))} for k, v in means.groupby(level=keys)}
+    found = {k: {**v.droplevel(keys).to_dict(), 'mean': float(v.mean(skipna=False))} for k, v in means.groupby(level=keys)}
+    return {k: found[k] for k in dict.fromkeys(tuple(r[k] for k in keys) for r in rows)} # in the order of the rows
 
 # %% ../nbs/60_evaluation.ipynb #dd3435cd
 MODELS = 'unadapted', 'adapted', 'supervised'

@@ -73,7 +73,7 @@ def save_pretrained(self:Oracle, folder, # where to; diffusers' layout
         o.save_pretrained(folder/part)
         config = f'{part}/scheduler_config.json' if part=='scheduler' else f'{part}/config.json'
         kept = {k: v for k,v in model_index(folder, config).items() if k!='_name_or_path'}
-        write_json(kept, folder/config)  # where it was loaded from is nobody's business
+        write_json(kept, folder/config)  # without the path it was loaded from
         module = type(o).__module__
         index[part] = ['diffusers' if module.startswith('diffusers.') else module, type(o).__name__]
     prompts = {k: tuple(o.to(dtype or o.dtype) for o in v) for k,v in self.prompts.items()}

@@ -15,7 +15,7 @@ from .files import UserError
 
 # %% ../nbs/31_attention.ipynb #18e30b4d
 def check_blocks(blocks): # as in `value_blocks`
-    "`UserError`: neither a share nor a list of indices."
+    "Refuse, by `UserError`, what is neither a share nor a list of indices."
     share = isinstance(blocks, float) and 0 < blocks <= 1
     some = isinstance(blocks, (list, tuple, range)) and len(blocks) and all(type(o) is int and o >= 0 for o in blocks)
     if not (blocks is None or share or some):
@@ -24,7 +24,7 @@ def check_blocks(blocks): # as in `value_blocks`
 
 def value_blocks(n,            # single-stream blocks of the transformer
                  blocks=None): # None: the last 18 of 38; a share of the last; or a list of indices
-    "Which blocks give and take features: a list of indices. `UserError`: an index that is not there."
+    "List the blocks that give and take features, by index. `UserError`: an index that is not there."
     check_blocks(blocks)
     if blocks is None: blocks = 18/38
     if isinstance(blocks, float): return list(range(n - max(1, round(blocks*n)), n))
@@ -44,13 +44,13 @@ class Tap(nn.Module):
 
     def exchanged(self, out, # B×T×D, of the layer
                   new):      # b×T'×d, for each b rows
-        "`out` with its tapped columns replaced."
+        "Replace the tapped columns of `out`."
         out = out.clone()
         out[:, self.first:, self.columns] = new.to(out.dtype).repeat(len(out)//len(new), 1, 1)
         return out
 
     def forward(self, x): # B×T×D
-        "The layer's output, treated as `mode` says."
+        "Compute the layer's output, treated as `mode` says."
         out = self.layer(x)
         if self.mode=='keep':
             kept = out[:, self.first:, self.columns].detach()
@@ -79,7 +79,7 @@ class Values:
 
     @property
     def nbytes(self):
-        "Memory the bank takes."
+        "Count the bytes of the bank."
         return sum(o.nbytes for o in [*self.bank.values(), *(o[0] for o in self.states.values())])
 
     def record(self, intervals=None): # intervals to keep, 0 at the clean end; None: all
@@ -95,7 +95,7 @@ class Values:
 @patch
 def acts(self:Values, at, # (interval, evaluation)
          z):              # latents of this evaluation, B×C×h×w
-    "What is to be done at this evaluation: 'record', 'inject' or None. `UserError`: other images than those recorded."
+    "Tell what is to be done at this evaluation: 'record', 'inject' or None. `UserError`: other images than those recorded."
     if self.mode is None: return
     if at is None: raise ValueError('values need at=(interval, evaluation)')
     if self.intervals is not None and at[0] not in self.intervals: return
@@ -149,7 +149,7 @@ def feature_bytes(net,             # a transformer with `single_transformer_bloc
                   evaluations:int, # that are recorded
                   blocks=None,     # as in `value_blocks`
                   what='v')->int:  # or 'kv'
-    "Memory that stored features take."
+    "Count the bytes that stored features take."
     size = torch.finfo(net.dtype).bits//8
     return len(value_blocks(len(net.single_transformer_blocks), blocks))*evaluations*rows*tokens*net.inner_dim*size*len(what)
 
@@ -162,6 +162,6 @@ def choose_features(features,    # 'store', 'recompute', or 'auto'
                     net,         # a transformer with `single_transformer_blocks`
                     device=None, # where stored features wait; None: with the network
                     **kwargs):   # of `feature_bytes`
-    "'store' or 'recompute': `auto` stores what half of the free memory holds."
+    "Choose 'store' or 'recompute': `auto` stores what half of the free memory holds."
     if features!='auto': return features
     return 'store' if feature_bytes(net, **kwargs) < _room(torch.device(device or net.device))/2 else 'recompute'

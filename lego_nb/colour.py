@@ -16,7 +16,7 @@ def _moments(x):
 
 def adain(target,     # B×3×H×W, whose colours have drifted
           reference): # B×3×H×W, whose colours are right
-    "`target` with each channel's mean and standard deviation of `reference`, not clamped."
+    "Move each channel's mean and standard deviation of `target` to those of `reference`, not clamped."
     (m, s), (m_ref, s_ref) = _moments(target), _moments(reference)
     return (target - m)/s.clamp(min=1e-3)*s_ref + m_ref
 
@@ -29,7 +29,7 @@ def _smooth(x, dilation):
 
 def low_frequencies(x,         # B×C×H×W
                     levels=5): # the largest dilation is 2**(levels-1)
-    "What is left of `x` after `levels` smoothings."
+    "Smooth `x` by `levels` dilated kernels."
     for d in (2**i for i in range(levels)):
         if d < min(x.shape[-2:]): x = _smooth(x, d)
     return x
@@ -38,7 +38,7 @@ def low_frequencies(x,         # B×C×H×W
 def wavelet(target,    # B×3×H×W, whose detail is wanted
             reference, # B×3×H×W, whose colours are right
             levels=5): # the border between the two lies at about 0.8·2**(levels-1) pixels
-    "High frequencies of `target` on the low frequencies of `reference`, not clamped."
+    "Put the high frequencies of `target` on the low frequencies of `reference`, not clamped."
     return target + low_frequencies(reference - target, levels)
 
 COLOURS = dict(none=None, adain=adain, wavelet=wavelet)

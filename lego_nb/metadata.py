@@ -25,7 +25,7 @@ def _upright_xmp(x):
     if x: return _TURNED.sub(rb'\g<1>1', re.sub(rb'<(xmp|xap):Thumbnails>.*?</\1:Thumbnails>', b'', x, flags=re.S))
 
 def orientation(im): # an open PIL image
-    "How an image must be turned, 1 to 8 as EXIF counts: by EXIF, else by XMP."
+    "Read how an image must be turned, 1 to 8 as EXIF counts: by EXIF, else by XMP."
     said = im.getexif().get(274)
     if said is None and (found := _TURNED.search(_xmp(im) or b'')): said = int(found[2])
     return said if said in range(1, 9) else 1
@@ -94,17 +94,17 @@ class Profile:
         if self.space == 'RGB': self.matrix = np.stack([np.frombuffer(tags[k], '>i4', 3, 8)/65536 for k in (b'rXYZ', b'gXYZ', b'bXYZ')], 1)
 
     def to_linear(self, x): # H×W×C in [0,1], as the file encodes it
-        "Encoded values as linear ones."
+        "Turn encoded values into linear ones."
         return np.stack([np.interp(x[..., k], _GRID, c) for k, c in enumerate(self.curves)], -1)
 
     def from_linear(self, x): # H×W×C in [0,1], linear
-        "The inverse of `to_linear`."
+        "Invert `to_linear`."
         return np.stack([np.interp(x[..., k], c, _GRID) for k, c in enumerate(self.curves)], -1)
 
 # %% ../nbs/01_metadata.ipynb #5b979c36
 @functools.lru_cache(32)
 def find_profile(data): # bytes of an ICC profile
-    "A `Profile`; None when it is broken."
+    "Read a `Profile`; None when it is broken."
     from PIL import ImageCms
     try:
         ImageCms.getOpenProfile(io.BytesIO(data))
@@ -138,14 +138,14 @@ def _by_curves(x, old, new):
 def convert_profile(x,    # H×W×C array in [0,1]
                     old,  # its `Profile`
                     new): # the `Profile` wanted
-    "The same colours under another profile, H×W×C' float32; what `new` cannot show is clipped."
+    "Convert colours to another profile, H×W×C' float32; what `new` cannot show is clipped."
     if not old.curves or not new.curves: return _by_cms(x, old, new)
     rows = max(1, 2**20//x.shape[1])  # double precision for some rows at a time
     return np.concatenate([_by_curves(x[i:i+rows], old, new) for i in range(0, len(x), rows)])
 
 @functools.lru_cache(32)
 def is_srgb(data): # bytes of an ICC profile of RGB or grey
-    "Whether a profile's colours are those of sRGB, within 2 of 255 levels."
+    "Tell whether a profile's colours are those of sRGB, within 2 of 255 levels."
     p = find_profile(data)
     n = 3 if p.space == 'RGB' else 1
     x = np.stack(np.meshgrid(*[np.linspace(0, 1, 9 if n == 3 else 256)]*n), -1).reshape(1, -1, n)

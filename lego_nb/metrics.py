@@ -43,13 +43,13 @@ BUILT_IN = {m.name: m for m in [
 def niqe_metric(path=POCKET_NIQE,   # statistics from `save_niqe`
                 name='niqe-pocket', # of the metric
                 block=32):          # the block size of that fit
-    "NIQE with statistics from a file. `UserError`: there is none."
+    "Make NIQE with statistics from a file. `UserError`: there is none."
     stats = load_niqe(path)
     return Metric(name, lambda x: niqe(x, stats, block), True, '~2, ~20', False, f'distance from natural images, blocks of {block}')
 
 def bordered(m,       # `Metric`
              border): # pixels that do not count at each edge
-    "A metric that ignores the edges."
+    "Make a metric that ignores the edges."
     def inner(x):
         h,w = x.shape[-2:]
         if min(h, w) <= 2*border: raise UserError(f'{m.name}: a border of {border} leaves nothing of {h}×{w}')
@@ -62,12 +62,12 @@ NO_WEIGHTS = tuple('psnr psnry ssim ssimc cw_ssim vif gmsd fsim vsi nlpd piqe en
 
 @functools.lru_cache
 def pyiqa_configs():
-    "pyiqa's own table of metrics; empty if pyiqa is not installed."
+    "Read pyiqa's own table of metrics; empty if pyiqa is not installed."
     spec = importlib.util.find_spec('pyiqa')
     return runpy.run_path(str(Path(spec.origin).parent/'default_model_configs.py'))['DEFAULT_CONFIGS'] if spec else {}
 
 def metric_names():
-    "All names that `metric` knows, without borders and prefixes."
+    "List all names that `metric` knows, without borders and prefixes."
     return sorted({*BUILT_IN, 'niqe-pocket', *pyiqa_configs()})
 
 # %% ../nbs/09_metrics.ipynb #d08356db
@@ -104,7 +104,7 @@ def quiet():
 @functools.lru_cache(1)
 def hub_answers(timeout, # seconds
                 minute): # of the clock; another minute asks again
-    "Whether the hub answers in time."
+    "Ask whether the hub answers in time."
     from huggingface_hub import constants
     answer = Future()
     def ask():
@@ -118,7 +118,7 @@ def hub_answers(timeout, # seconds
     return answer.done() and answer.result()
 
 def online(timeout=2): # seconds
-    "Whether the hub answers. `HF_HUB_OFFLINE=1` says no at once."
+    "Tell whether the hub answers. `HF_HUB_OFFLINE=1` says no at once."
     from huggingface_hub import constants
     if constants.HF_HUB_OFFLINE or os.environ.get('HF_HUB_OFFLINE', '0') not in ('', '0'): return False
     return hub_answers(timeout, int(time.monotonic()/60))
@@ -129,7 +129,7 @@ PACKAGES = {'libGL': 'libgl1', 'libgthread': 'libglib2.0-0', 'libglib': 'libglib
 
 def cannot_import(name, # of a metric of pyiqa
                   e):   # the ImportError
-    "`Missing`, in one line, for a library that is missing or broken; for one of the system's, with its package."
+    "Make a `Missing` of one line for a library that is missing or broken; for one of the system's, with its package."
     lost = re.search(r'((lib[A-Za-z_]+)[\w.+-]*\.so[\d.]*): cannot open', str(e))
     if lost:
         fix = f'apt install {PACKAGES[lost[2]]}' if lost[2] in PACKAGES else f"install the system's package that has {lost[1]}"
@@ -171,7 +171,7 @@ def pyiqa_net(name,    # a key of `pyiqa_configs`
 @functools.lru_cache
 def pyiqa_metric(name,          # a key of `pyiqa_configs`
                  device='cpu'): # where it runs
-    "A metric of pyiqa, with the direction and range that pyiqa states. It is made once and kept."
+    "Make a metric of pyiqa once, with the direction and range that pyiqa states."
     config = pyiqa_configs()[name]
     if name in ('fid', 'sfid', 'fid_dinov2', 'inception_score'):
         raise UserError(f'{name} judges a whole folder, it has no score for one image')
@@ -188,7 +188,7 @@ def pyiqa_metric(name,          # a key of `pyiqa_configs`
 # %% ../nbs/09_metrics.ipynb #b32e59fc
 def metric(name,          # 'psnr', 'ssim', 'psnr-y', 'ssim-y', 'mae', 'niqe-pocket', any of pyiqa, 'NAME:border=4', or a `Metric`
            device='cpu'): # where a network runs
-    "A `Metric` by name. `UserError`: an unknown name; `Missing`: what cannot be loaded."
+    "Find a `Metric` by name. `UserError`: an unknown name; `Missing`: what cannot be loaded."
     if isinstance(name, Metric): return name
     if border := re.fullmatch(r'(.+):border=(\d+)', name): return bordered(metric(border[1], device), int(border[2]))
     theirs = name.removeprefix('pyiqa:')
@@ -215,7 +215,7 @@ def score(x,         # B×3×H×W, rounded to 8 bits before it is judged
 
 def available(names,         # of metrics, or `Metric`
               device='cpu'): # where networks run
-    "Those of a list that can be had, as `Metric`; and name -> one line for those that cannot. `UserError`: a name that nobody knows."
+    "Split a list into a list of `Metric` that can be had and a dict name -> why not. `UserError`: an unknown name."
     have,missing = [],{}
     for n in dict.fromkeys(names):
         try: have.append(metric(n, device))

@@ -15,7 +15,7 @@ from .pixel_metrics import luma, window_mean
 
 # %% ../nbs/08_niqe.ipynb #d14784d9
 def mscn(y): # B×1×H×W grey levels, 0 to 255
-    "Mean-subtracted, contrast-normalised values, and the local contrast, both B×1×H×W."
+    "Normalise by local mean and contrast; returns the values and the contrast, both B×1×H×W."
     p = F.pad(y, (3,3,3,3), mode='replicate')
     mu = window_mean(p, 7/6, 7)
     sigma = (window_mean(p*p, 7/6, 7) - mu*mu).abs().sqrt()
@@ -42,7 +42,7 @@ def fit_aggd(v): # N×n values, each row one sample
 # %% ../nbs/08_niqe.ipynb #2b9a3566
 def block_features(v,      # B×1×H×W normalised values
                    block): # side of a block in pixels
-    "The 18 features (section II.C) of the N whole blocks from the upper left, B×N×18."
+    "Compute the 18 features (section II.C) of the N whole blocks from the upper left, B×N×18."
     blocks = v[:,0].unfold(1, block, block).unfold(2, block, block).flatten(1,2)
     b,n = blocks.shape[:2]
     blocks = blocks.flatten(0,1)
@@ -57,14 +57,14 @@ def block_features(v,      # B×1×H×W normalised values
 # %% ../nbs/08_niqe.ipynb #2a363c16
 def blocks_of(x,      # B×3×H×W in [0,1]
               block): # side of a block in pixels
-    "The luma of `x`, B×1×h×w, cut to whole blocks. `UserError`: not one fits."
+    "Cut the luma of `x` to whole blocks, B×1×h×w. `UserError`: not one fits."
     h,w = (n//block*block for n in x.shape[-2:])
     if not h*w: raise UserError(f'NIQE needs images of {block} pixels or more, not {tuple(x.shape[-2:])}')
     return luma(x)[...,:h,:w]
 
 def niqe_features(x,         # B×3×H×W in [0,1]
                   block=32): # side of a block in pixels, even
-    "NIQE's features of every block, B×N×36 in double precision; rows that are not finite are flat blocks. `UserError`: not one block fits."
+    "Compute NIQE's features of every block, B×N×36, double; rows that are not finite are flat blocks. `UserError`: no block fits."
     y = blocks_of(x, block)
     half = F.interpolate(y, scale_factor=.5, mode='bicubic', antialias=True)
     return torch.cat([block_features(mscn(y)[0], block), block_features(mscn(half)[0], block//2)], -1)
@@ -73,7 +73,7 @@ def niqe_features(x,         # B×3×H×W in [0,1]
 def fit_niqe(images,         # clean photographs, 3×H×W each, of any sizes
              block=32,       # side of a block in pixels
              sharpness=.75): # share of the sharpest block's contrast that a block must have
-    "What natural blocks look like: a dict of mean (36) and cov (36×36)."
+    "Fit the statistics of natural blocks, a dict of mean (36) and cov (36×36). `UserError`: too few blocks."
     rows = []
     for x in images:
         feats = niqe_features(x[None], block)[0]
@@ -87,7 +87,7 @@ def fit_niqe(images,         # clean photographs, 3×H×W each, of any sizes
 def niqe(x,         # B×3×H×W in [0,1]
          stats,     # of natural blocks, from `fit_niqe`
          block=32): # the block size of that fit
-    "Natural image quality evaluator, B values, lower is more natural; infinite for an image without any texture."
+    "Score by the natural image quality evaluator, B values, lower is more natural; infinite for an image without any texture."
     def distance(f):
         f = f[f.isfinite().all(1)]
         if not len(f): return torch.tensor(torch.inf)

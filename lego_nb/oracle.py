@@ -51,7 +51,7 @@ class Oracle:
 # %% ../nbs/32_oracle.ipynb #811e7a22
 @patch
 def hears_guidance(self:Oracle, mode=None): # in place of the oracle's own `guidance_mode`
-    "Whether the scale changes anything."
+    "Tell whether the scale changes anything."
     return (mode or self.guidance_mode)=='true_cfg' or bool(self.transformer.config.guidance_embeds)
 
 @patch
@@ -73,7 +73,7 @@ def save_pretrained(self:Oracle, folder, # where to; diffusers' layout
         o.save_pretrained(folder/part)
         config = f'{part}/scheduler_config.json' if part=='scheduler' else f'{part}/config.json'
         kept = {k: v for k,v in model_index(folder, config).items() if k!='_name_or_path'}
-        write_json(kept, folder/config)  # where it was loaded from is nobody's business
+        write_json(kept, folder/config)  # without the path it was loaded from
         module = type(o).__module__
         index[part] = ['diffusers' if module.startswith('diffusers.') else module, type(o).__name__]
     prompts = {k: tuple(o.to(dtype or o.dtype) for o in v) for k,v in self.prompts.items()}
@@ -85,11 +85,11 @@ def save_pretrained(self:Oracle, folder, # where to; diffusers' layout
 
 # %% ../nbs/32_oracle.ipynb #698c0f4b
 def oracle_name(name=None): # 'pocket', a folder, a hub id; None: $LEGO_ORACLE if set, or 'pocket'
-    "The oracle that is meant."
+    "Resolve the oracle that is meant."
     return name or os.environ.get('LEGO_ORACLE') or 'pocket'
 
 def index_family(index): # entries of `model_index.json`
-    "The `Family` of a folder. `UserError`: none that is known."
+    "Find the `Family` of a folder. `UserError`: none that is known."
     return family_of((index.get('transformer') or ['none']*2)[1], index.get('_class_name'))
 
 def text_folder(name,          # of the oracle
@@ -97,7 +97,7 @@ def text_folder(name,          # of the oracle
                 texts,         # those to encode
                 known,         # those it knows
                 weights=True): # as in `find_oracle`
-    "Path of a model's text encoders. `UserError`: there are none; lists the known prompts."
+    "Find the Path of a model's text encoders. `UserError`: there are none; lists the known prompts."
     try: return find_oracle(name, family.text_parts, weights)
     except UserError as e:
         known = ', '.join(map(repr, list(known)[:8])) or 'none'
@@ -106,7 +106,7 @@ def text_folder(name,          # of the oracle
 
 def check_oracle(name=None, # as in `oracle_name`
                  texts=()): # prompts that will be asked of it
-    "Path of an oracle that is whole and can take these prompts, found without loading it. `UserError`: what is missing, in one line."
+    "Find the Path of an oracle that is whole and can take these prompts, without loading it. `UserError`: what is missing, in one line."
     name = oracle_name(name)
     folder = find_oracle(name, weights=False)
     family,known = index_family(model_index(folder)),prompt_texts(folder)
@@ -182,7 +182,7 @@ def tiny_oracle(folder,             # where to; made
 @patch
 @torch.no_grad()
 def encode(self:Oracle, x): # images B×3×H×W in [0,1], sides multiples of `multiple`
-    "Images as scaled float32 latents B×C×h×w, the mode of the posterior. `UserError`: sides that do not fit."
+    "Encode images as scaled float32 latents B×C×h×w, the mode of the posterior. `UserError`: sides that do not fit."
     h,w = x.shape[-2:]
     if h%self.multiple or w%self.multiple:
         raise UserError(f'sides {h}×{w} are no multiples of {self.multiple}: pad_to_multiple(x, {self.multiple})')
@@ -192,7 +192,7 @@ def encode(self:Oracle, x): # images B×3×H×W in [0,1], sides multiples of `mu
 @patch
 @torch.no_grad()
 def decode(self:Oracle, z): # scaled latents B×C×h×w
-    "Scaled latents as float32 images B×3×H×W in [0,1]. `UserError`: values that are not finite, and which part made them."
+    "Decode scaled latents to float32 images B×3×H×W in [0,1]. `UserError`: values that are not finite, and which part made them."
     if not z.isfinite().all():
         raise UserError(f'{(~z.isfinite()).sum()} latent values are not finite: the flow diverged; lower the '
                         'guidance, take more steps, and load in bfloat16 or float32 if this is float16')
@@ -210,7 +210,7 @@ def grid(self:Oracle, steps, # solver steps
          width,              # of the images, pixels
          t_max=1.,           # noise level where the grid starts
          shift=None):        # in place of the scheduler's: 1 for equal steps, 3 for a grid that is dense at the noise end
-    "The times of a generation, as this model's scheduler places them: steps+1 floats from `t_max` down to 0."
+    "Place the times of a generation as this model's scheduler does: steps+1 floats from `t_max` down to 0."
     config,tokens = self.scheduler.config,(height//self.multiple) * (width//self.multiple)
     mu = self.family.mu(tokens, steps, config) if config.use_dynamic_shifting else math.log(config.shift)
     return time_grid(steps, math.log(shift) if shift else mu, t_max)
@@ -224,7 +224,7 @@ def learn(self:Oracle, texts): # prompts that will be asked
 
 @patch
 def embed(self:Oracle, prompts): # list of P texts
-    "Prompts as the transformer takes them, embeds P×T×D and pooled P×D', encoded now if they are not known."
+    "Give prompts as the transformer takes them, embeds P×T×D and pooled P×D', encoded now if they are not known."
     self.learn(prompts)
     here = {p: [o.to(self.device) for o in self.prompts[p]] for p in dict.fromkeys(prompts)}
     return tuple(map(torch.stack, zip(*(here[p] for p in prompts))))
@@ -235,7 +235,7 @@ def passes(self:Oracle, n, # images
            prompt,         # text, or one for each image
            guidance,       # w of Eq. 4, or the embedded scale
            null):          # text of the null prompt
-    "Which passes a guided velocity takes, the null one first: a list of n texts for each, and the embedded scale."
+    "List the evaluations of a guided velocity, the null one first: a list of n texts for each, and the embedded scale."
     texts,nulls = [prompt]*n if isinstance(prompt, str) else list(prompt), [null]*n
     if len(texts)!=n: raise UserError(f'{len(texts)} prompts for {n} images: give one, or one for each')
     if self.guidance_mode=='embedded': return [texts],guidance
@@ -251,7 +251,7 @@ def velocity(self:Oracle, z, # latents B×C×h×w at noise level t
              values=None,    # `Values` that record or inject during this evaluation
              at=None,        # (interval, evaluation), the key of those values
              null=''):       # text of the null prompt, for `true_cfg`
-    "dz/dt under a prompt, float32 B×C×h×w. `UserError`: a prompt that is neither known nor can be encoded."
+    "Compute dz/dt under a prompt (Eq. 4), float32 B×C×h×w. `UserError`: a prompt that is neither known nor can be encoded."
     passes,scale = self.passes(len(z), prompt, guidance, null)
     act = None if values is None else values.acts(at, z)
     z,texts = z.to(self.device).repeat(len(passes), 1, 1, 1),sum(passes, [])

@@ -66,7 +66,7 @@ def _reason(e):
 
 @contextlib.contextmanager
 def open_picture(path): # an image file
-    "An open PIL image. `Unreadable`: missing, broken, too large or cut short, also while it is used."
+    "Open an image file as a PIL image. `Unreadable`: missing, broken, too large or cut short, also while it is used."
     from PIL import ImageFile
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # some packages switch it on: half an image would pass
     _plugins()
@@ -213,7 +213,7 @@ def _is_lossless(path):
 
 # %% ../nbs/02_pictures.ipynb #c53651df
 def read_picture(path): # any file that Pillow opens, or a TIFF
-    "An image file as a `Picture`, upright, in sRGB. `Unreadable`: missing, broken, cut short, or of no range that makes sense."
+    "Read an image file as a `Picture`, upright, in sRGB. `Unreadable`: missing, broken, cut short, or of an unknown range."
     with open_picture(path) as im:
         facts = _facts(im) if im.format == 'TIFF' else None  # its file is closed by loading; other formats tell all only then
         tagged = 274 in getattr(im, 'tag_v2', {})  # then Pillow turns a TIFF when it loads it
@@ -234,7 +234,7 @@ def read_picture(path): # any file that Pillow opens, or a TIFF
                    lossless=facts['format'] == 'WEBP' and _is_lossless(path), raw=x if p and profile else None)
 
 def on_white(p): # `Picture`
-    "A picture without its alpha, laid over white: 3×H×W float32."
+    "Lay an image with alpha over white: 3×H×W float32."
     if p.alpha is None: return p.image
     if p.depth != 8 or p.raw is not None: return p.image*p.alpha + 1 - p.alpha
     import torch
@@ -257,7 +257,7 @@ def _said_late(path):
     return False
 
 def picture_size(path): # an image file
-    "Upright width and height of an image file, and whether it is grey, by its header. `Unreadable`: missing, or no image."
+    "Read an image file's upright width and height, and whether it is grey, from its header. `Unreadable`: missing, or no image."
     with open_picture(path) as im:
         tags = getattr(im, 'tag_v2', {})
         size = (tags.get(256, im.size[0]), tags.get(257, im.size[1]))  # as stored: Pillow tells the upright size of a TIFF
@@ -266,7 +266,7 @@ def picture_size(path): # an image file
         return (*size, im.mode in ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'F'))
 
 def many_pages(files): # id -> Path
-    "The ids of `files` that hold more than one page or frame, by their headers."
+    "List the ids of `files` with more than one page or frame, by their headers."
     from concurrent.futures import ThreadPoolExecutor
     def several(path):
         try:

@@ -12,14 +12,14 @@ from .files import UserError
 # %% ../nbs/07_pixel_metrics.ipynb #673e1b3c
 def psnr(x,    # B×3×H×W in [0,1], or B×1×H×W
          ref): # the truth, the same shape
-    "Peak signal-to-noise ratio over all channels, B values in dB, with pyiqa's 1e-8 in the mean square error: 80 where the two are equal."
+    "Compute the peak signal-to-noise ratio over all channels, B values in dB, with pyiqa's 1e-8 in the mean square error: at most 80."
     return (-10*((x.double() - ref.double()).square().mean((1,2,3)) + 1e-8).log10()).float()
 
 # %% ../nbs/07_pixel_metrics.ipynb #03c1a420
 def window_mean(v,     # B×C×H×W
                 sigma, # of the Gaussian, in pixels
                 size): # side of the window in pixels, odd
-    "Means in Gaussian windows that lie inside the image, B×C×(H-size+1)×(W-size+1), in double precision."
+    "Average in Gaussian windows that lie inside the image, B×C×(H-size+1)×(W-size+1), in double precision."
     r = torch.arange(size, dtype=torch.double) - (size-1)/2
     k = (-r**2/(2*sigma**2)).exp()
     k,v = (k/k.sum()).tolist(),v.double()
@@ -33,13 +33,13 @@ def window_mean(v,     # B×C×H×W
 
 def ssim_map(x,  # B×C×H×W in [0,1], double precision
              y): # the same shape
-    "Equation 13 in every window inside the images, B×C×(H-10)×(W-10), its second factor not below zero."
+    "Compute equation 13 in every window inside the images, B×C×(H-10)×(W-10), its second factor not below zero."
     mx,my,xx,yy,xy = (window_mean(v, 1.5, 11) for v in (x, y, x*x, y*y, x*y))
     return (2*mx*my + 1e-4)*(2*(xy - mx*my) + 9e-4).relu() / ((mx*mx + my*my + 1e-4)*((xx - mx*mx) + (yy - my*my) + 9e-4))
 
 def ssim(x,    # B×3×H×W in [0,1], or B×1×H×W; 11 pixels or more on each side
          ref): # the truth, the same shape
-    "Structural similarity, B values, the mean over channels, none negative. `UserError`: images smaller than the window."
+    "Compute the structural similarity, B values, the mean over channels, none negative. `UserError`: images smaller than the window."
     if min(x.shape[-2:]) < 11: raise UserError(f'ssim needs images of 11 pixels or more, not {tuple(x.shape[-2:])}')
     n,(channels,width) = x.shape[-2]-10,x.shape[1::2]
     strip = 64 if x.device.type == 'cpu' else n # what fits a processor's cache goes faster
@@ -50,24 +50,24 @@ def ssim(x,    # B×3×H×W in [0,1], or B×1×H×W; 11 pixels or more on each s
 def _weighted(x, w): return (x.double()*torch.tensor(w, dtype=torch.double, device=x.device)[:,None,None]).sum(1, keepdim=True)
 
 def y_channel(x): # B×3×H×W in [0,1]
-    "Luma as tables of super-resolution take it: BT.601, studio range, B×1×H×W from 16/255 to 235/255."
+    "Take luma as tables of super-resolution do: BT.601, studio range, B×1×H×W from 16/255 to 235/255."
     return (_weighted(x, [65.481, 128.553, 24.966]) + 16)/255
 
 def luma(x): # B×3×H×W in [0,1]
-    "Rounded grey levels, 0 to 255, as B×1×H×W in double precision."
+    "Round to grey levels, 0 to 255, B×1×H×W in double precision."
     return _weighted(x, [.299, .587, .114]).mul(255).round()
 
 def psnr_y(x,    # B×3×H×W in [0,1]
            ref): # the truth, the same shape
-    "`psnr` of luma, B values in dB."
+    "Compute `psnr` of luma, B values in dB."
     return psnr(y_channel(x), y_channel(ref))
 
 def ssim_y(x,    # B×3×H×W in [0,1]
            ref): # the truth, the same shape
-    "`ssim` of luma rounded to 8 bits, B values."
+    "Compute `ssim` of luma rounded to 8 bits, B values."
     return ssim(*(y_channel(v).mul(255).round()/255 for v in (x, ref)))
 
 def mae(x,    # B×3×H×W in [0,1]
         ref): # the truth, the same shape
-    "Mean absolute error in RGB, B values: the loss most restorers are trained with."
+    "Compute the mean absolute error in RGB, B values: the loss most restorers are trained with."
     return (x - ref).abs().mean((1,2,3))

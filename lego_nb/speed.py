@@ -26,7 +26,7 @@ def counted(transformer): # of an oracle
 
 # %% ../nbs/33_speed.ipynb #34529d59
 def repeated_blocks(transformer): # of an oracle
-    "The blocks that diffusers names as the repeated ones: name -> module. `UserError`: it names none."
+    "Find the blocks that diffusers names as the repeated ones: name -> module. `UserError`: it names none."
     names = getattr(transformer, '_repeated_blocks', None) or ()
     blocks = {k: o for k,o in transformer.named_modules() if type(o).__name__ in names}
     if not blocks: raise UserError(f'diffusers names no repeated blocks for {type(transformer).__name__}')
@@ -56,7 +56,7 @@ def _first(e): # what an error says first
 
 def check_compile(device,    # torch device
                   **kwargs): # for `torch.compile`
-    "`UserError`: torch cannot compile for `device` on this machine."
+    "Refuse, by `UserError`, a device for which torch cannot compile on this machine."
     try: torch.compile(lambda x: x.sin() + 1, **kwargs)(torch.ones(8, device=device))
     except Exception as e:
         raise UserError(f'torch cannot compile for {device} here ({_first(e)}): leave --speed compile out, or install a C++ compiler '
@@ -66,7 +66,7 @@ def check_compile(device,    # torch device
 E4M3 = torch.float8_e4m3fn
 
 def to_float8(x): # ...×K
-    "Rows of `x` in e4m3, each with the float32 scale (...×1) that takes its largest value to 448."
+    "Round rows of `x` to e4m3, each with the float32 scale (...×1) that takes its largest value to 448."
     scale = x.abs().amax(-1, keepdim=True).float().clamp(min=1e-12) / torch.finfo(E4M3).max
     return (x/scale).to(E4M3), scale
 
@@ -81,14 +81,14 @@ class Float8Linear(nn.Module):
         self.bias = linear.bias
 
     def forward(self, x): # ...×K
-        "The product of `x` with the weights, in the type of `x`."
+        "Multiply `x` with the weights, in the type of `x`."
         q,scale = to_float8(x.flatten(0, -2))
         bias = None if self.bias is None else self.bias.to(torch.bfloat16)
         y = torch._scaled_mm(q, self.weight.t(), scale, self.scale, bias=bias, out_dtype=torch.bfloat16)
         return y.view(*x.shape[:-1], -1).to(x.dtype)
 
 def check_float8(device): # torch device
-    "`UserError`: `device` does not multiply e4m3 matrices with a scale for each row."
+    "Refuse, by `UserError`, a device that does not multiply e4m3 matrices with a scale for each row."
     try:
         (q,s),(w,t) = (to_float8(torch.ones(16, 16, device=device)) for _ in range(2))
         torch._scaled_mm(q, w.t(), s, t.t(), out_dtype=torch.bfloat16)
@@ -107,7 +107,7 @@ def swap_modules(transformer, # changed in place
     return old
 
 def float8_linears(transformer): # changed in place; before `compile_blocks`, not after
-    "8-bit products for the blocks' large linear layers; returns name -> replaced nn.Linear. `UserError`: none on the device, or no layer fits."
+    "Put 8-bit products into the blocks' large linear layers; returns name -> replaced nn.Linear. `UserError`: no device or layer fits."
     check_float8(transformer.device)
     def fits(name, o): return type(o) is nn.Linear and 'norm' not in name and not (o.in_features%16 or o.out_features%16)
     new = {f'{k}.{n}': Float8Linear(o) for k,block in repeated_blocks(transformer).items()
@@ -117,6 +117,6 @@ def float8_linears(transformer): # changed in place; before `compile_blocks`, no
 
 def check_speed(speed,   # None, compile, fp8, or fp8,compile
                 device): # torch device
-    "`UserError`: the machine lacks what one of these levers needs."
+    "Refuse, by `UserError`, a machine that lacks what a setting of speed needs."
     if 'fp8' in (speed or ''): check_float8(device)
     if 'compile' in (speed or ''): check_compile(device)

@@ -166,9 +166,6 @@ def sample(self:LatentRestorer, y): # B×3×H×W in [0,1]
     return self.decode(z)[..., :h*self.scale, :w*self.scale]
 
 @patch
-def _predict(self:LatentRestorer, y): return self.sample(y)
-
-@patch
 def _tile(self:LatentRestorer, tile, size): return min(tile or self.largest, self.largest)
 
 # %% ../nbs/23_latent_restorer.ipynb #0f171e32

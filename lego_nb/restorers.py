@@ -72,7 +72,7 @@ def _autocast_type(dtype, advice, kind):
 
 # %% ../nbs/22_restorers.ipynb #896274c2
 class Restorer(nn.Module):
-    "What all restorers do: a subclass has `_predict(y)`, which is not clamped, `loss(y, x)` and its own save and load."
+    "What all restorers do: a subclass has `forward(y)`, which is not clamped, `loss(y, x)` and its own save and load."
     scale, dtype = 1, None # output side over input side; of autocast, None: float32
 
     def _tile(self, tile, size): return tile # what the network takes instead of `tile`, for an image of `size`
@@ -89,7 +89,7 @@ class Restorer(nn.Module):
         self.eval()
         try:
             with torch.autocast(device.type, self.dtype, enabled=self.dtype is not None):
-                out = apply_tiled(self._predict, y.to(device), tile, overlap, self.scale)
+                out = apply_tiled(self.forward, y.to(device), tile, overlap, self.scale)
         finally: self.train(training)
         return out.float().clamp(0, 1).to(y.device)
 
@@ -141,9 +141,6 @@ def predict(self:NetRestorer, y): # B×3×H×W in [0,1]
         raise UserError(f'{self.kind} returns a {type(out).__name__}: wrap it in a module that returns the image alone.')
     if self.channels == 1: out = out.unflatten(0, y.shape[:2]).squeeze(2)
     return out[..., :h*self.scale, :w*self.scale]
-
-@patch
-def _predict(self:NetRestorer, y): return self.predict(y)
 
 # %% ../nbs/22_restorers.ipynb #c2a2e2fa
 @patch

@@ -12,12 +12,13 @@ from os.path import commonprefix
 from pathlib import Path
 from .console import cause, progress
 from .datasets import counted_as
-from .distances import features_key, inception, load_features, save_features, set_distances
+from .distances import features_key, inception, load_features, set_distances
 from .evaluation import read_scores, write_scores
 from .files import UserError, image_files, write_json
 from .folder_map import ahead, at_once, batches, image_size
 from .images import quantize, read_image
 from .metrics import BUILT_IN, Missing, NO_WEIGHTS, available, online, pyiqa_configs
+from .model_folders import save_tensors
 
 # %% ../nbs/63_comparison.ipynb #83ab24ad
 def matched(
@@ -199,7 +200,7 @@ def measure(self:Comparison):
     made,rows = {'': self.ref, **self.files},{}
     for k,(path,kept,new) in self.vectors.items():
         rows[k] = torch.stack([new[i] for i in sorted(new)]) if kept is None and new else kept
-        if kept is None and len(new) == len(made[k]): save_features(rows[k], path)
+        if kept is None and len(new) == len(made[k]): save_tensors(dict(features=rows[k]), path)
     for k in self.files if self.vectors else ():
         try: self.distances.append(dict(model=k, features=self.features.name, **set_distances(rows[k], rows[''])))
         except (UserError, TypeError) as e: self.problems.append(f'{k}: no FID and KID ({e})')

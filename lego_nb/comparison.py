@@ -12,7 +12,7 @@ from os.path import commonprefix
 from pathlib import Path
 from .console import cause, progress
 from .datasets import counted_as
-from .distances import features_key, inception, load_features, set_distances
+from .distances import inception, kept_features, set_distances
 from .evaluation import read_scores, write_scores
 from .files import UserError, image_files, write_json
 from .folder_map import ahead, at_once, batches, image_size
@@ -117,8 +117,7 @@ def todo(self:Comparison):
     self.lacks = {k: {i: [m for m in self.have if (k, i, m.name) not in done] for i in made} for k,made in self.files.items()}
     self.vectors = {}
     for k,made in {'': self.ref, **self.files}.items() if self.sets else ():
-        path = self.cache/f'{features_key(made, self.features.name)}.safetensors'
-        self.vectors[k] = path,load_features(path),{}
+        self.vectors[k] = *kept_features(made, self.features.name, self.cache),{}
     def gathers(k): return k in self.vectors and self.vectors[k][1] is None
     work = {}
     for k,made in self.files.items():

@@ -37,7 +37,7 @@ def _accelerator(settings, out, cpu):
     from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin
     from accelerate.state import AcceleratorState
     from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin, ProjectConfiguration
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state() # it keeps one precision per process
     shards = os.environ.get('ACCELERATE_USE_FSDP', '').lower() == 'true'
     plugin = FullyShardedDataParallelPlugin() if shards else None
     if shards and plugin.fsdp_version != 2:

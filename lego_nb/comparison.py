@@ -112,7 +112,7 @@ def open(self:Comparison):
 
 @patch
 def todo(self:Comparison):
-    "Dict id -> names of folders that must be decoded; '' is the reference."
+    "List for each id the folders that must be decoded; '' is the reference."
     done = {(r['model'], r['image'], r['metric']) for r in self.rows}
     self.lacks = {k: {i: [m for m in self.have if (k, i, m.name) not in done] for i in made} for k,made in self.files.items()}
     self.vectors = {}
@@ -195,7 +195,7 @@ def save(self:Comparison):
 
 @patch
 def measure(self:Comparison):
-    "FID and KID of every folder, and its features kept where all images could be read."
+    "Compute FID and KID of every folder, and keep its features where all images could be read."
     made,rows = {'': self.ref, **self.files},{}
     for k,(path,kept,new) in self.vectors.items():
         rows[k] = torch.stack([new[i] for i in sorted(new)]) if kept is None and new else kept

@@ -39,7 +39,7 @@ def by_photograph(
 def cell(
     values, # one for each photograph
 ):          # text
-    "Mean and interval."
+    "Write a mean and its interval."
     if not values: return '–'
     mean,low,high = bootstrap_ci(values) if np.isfinite(values).all() else (float(np.mean(values)),)*3
     def show(v): return f'{v:.{2 if abs(mean) >= 2 else 3}f}'
@@ -84,7 +84,7 @@ def versus(
     base,         # method that the others are compared with
     metric=None,  # None: all that were measured
 ):                # list of dict(model, metric, gain, low, high, p, better, n)
-    "Gains over one method, photograph by photograph. `UserError`: no such method."
+    "Compute gains over one method, photograph by photograph. `UserError`: no such method."
     if base not in c.files: raise UserError(f'{base}: choose from {", ".join(c.files)}')
     out = []
     for m in [m for m in c.have if metric in (None, m.name)]:
@@ -100,7 +100,7 @@ def versus_table(
     c:Comparison, # that has run
     base,         # method that the others are compared with
 ):                # Markdown text
-    "Show `versus` for people."
+    "Show `versus` as a table."
     lines = [['method', 'metric', f'gain over {base}', '95 %', 'p', 'better on']]
     for o in versus(c, base):
         gain,low,high = (f'{o[k]:+.3f}' for k in ('gain', 'low', 'high'))

@@ -29,7 +29,7 @@ def frechet(
     x,  # n×d features
     y,  # m×d features of the other set
 ):      # float
-    "Squared Fréchet distance of two Gaussians. `UserError`: fewer than two rows, or different features."
+    "Compute the squared Fréchet distance of two Gaussians. `UserError`: fewer than two rows, or different features."
     x,y = _checked(x, y, 2, 'FID')
     def root(v): # min(n, d)×d, its Gram matrix is the covariance
         a = (v - v.mean(0))/(len(v) - 1)**.5
@@ -47,7 +47,7 @@ def kid(
     seed=0,      # of the subsets
     most=10_000, # images of a set that are used, drawn at random
 ):               # value, standard deviation over subsets, size of a subset
-    "Kernel inception distance. `UserError`: fewer than four rows, or different features."
+    "Compute the kernel inception distance. `UserError`: fewer than four rows, or different features."
     g = torch.Generator().manual_seed(seed)
     def cubic(a, b): return (a@b.T/a.shape[1] + 1)**3
     def mean(k): return (k.sum() - k.trace())/(len(k)*(len(k)-1))
@@ -68,7 +68,7 @@ def set_distances(
     y,      # m×d features of the reference
     seed=0, # of KID's subsets
 ):          # dict(fid, kid, kid_std, kid_size, n, m, note); note: None, or why FID is to be read with care
-    "FID and KID, and what they rest on. `UserError`: fewer than four images."
+    "Compute FID and KID, and say what they rest on. `UserError`: fewer than four images."
     value,std,size = kid(x, y, seed=seed)
     few = min(len(x), len(y))
     note = f'{few} images, fewer than {ENOUGH}: FID is biased upwards, compare it at this number only'
@@ -93,7 +93,7 @@ def clean_resize(
 def inception(
     device='cpu', # where it runs
 ):                # `Features`
-    "FID's Inception features, from pyiqa. `Missing`: its weights are not here and cannot be fetched."
+    "Load FID's Inception features from pyiqa. `Missing`: its weights are not here and cannot be fetched."
     net = pyiqa_net('fid', device).net.model
     @torch.no_grad()
     def fn(x): return net((clean_resize(x.to(device)) - 128)/128, False, False)[0].flatten(1).float().cpu()

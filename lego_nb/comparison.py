@@ -12,12 +12,13 @@ from os.path import commonprefix
 from pathlib import Path
 from .console import cause, progress
 from .datasets import counted_as
-from .distances import features_key, inception, load_features, save_features, set_distances
+from .distances import inception, kept_features, set_distances
 from .evaluation import read_scores, write_scores
 from .files import UserError, image_files, write_json
 from .folder_map import ahead, at_once, batches, image_size
 from .images import quantize, read_image
 from .metrics import BUILT_IN, Missing, NO_WEIGHTS, available, online, pyiqa_configs
+from .model_folders import save_tensors
 
 # %% ../nbs/63_comparison.ipynb #83ab24ad
 def matched(
@@ -111,13 +112,12 @@ def open(self:Comparison):
 
 @patch
 def todo(self:Comparison):
-    "Dict id -> names of folders that must be decoded; '' is the reference."
+    "List for each id the folders that must be decoded; '' is the reference."
     done = {(r['model'], r['image'], r['metric']) for r in self.rows}
     self.lacks = {k: {i: [m for m in self.have if (k, i, m.name) not in done] for i in made} for k,made in self.files.items()}
     self.vectors = {}
     for k,made in {'': self.ref, **self.files}.items() if self.sets else ():
-        path = self.cache/f'{features_key(made, self.features.name)}.safetensors'
-        self.vectors[k] = path,load_features(path),{}
+        self.vectors[k] = *kept_features(made, self.features.name, self.cache),{}
     def gathers(k): return k in self.vectors and self.vectors[k][1] is None
     work = {}
     for k,made in self.files.items():
@@ -195,11 +195,11 @@ def save(self:Comparison):
 
 @patch
 def measure(self:Comparison):
-    "FID and KID of every folder, and its features kept where all images could be read."
+    "Compute FID and KID of every folder, and keep its features where all images could be read."
     made,rows = {'': self.ref, **self.files},{}
     for k,(path,kept,new) in self.vectors.items():
         rows[k] = torch.stack([new[i] for i in sorted(new)]) if kept is None and new else kept
-        if kept is None and len(new) == len(made[k]): save_features(rows[k], path)
+        if kept is None and len(new) == len(made[k]): save_tensors(dict(features=rows[k]), path)
     for k in self.files if self.vectors else ():
         try: self.distances.append(dict(model=k, features=self.features.name, **set_distances(rows[k], rows[''])))
         except (UserError, TypeError) as e: self.problems.append(f'{k}: no FID and KID ({e})')

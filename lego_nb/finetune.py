@@ -37,7 +37,7 @@ def _accelerator(settings, out, cpu):
     from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin
     from accelerate.state import AcceleratorState
     from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin, ProjectConfiguration
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state() # it keeps one precision per process
     shards = os.environ.get('ACCELERATE_USE_FSDP', '').lower() == 'true'
     plugin = FullyShardedDataParallelPlugin() if shards else None
     if shards and plugin.fsdp_version != 2:
@@ -54,7 +54,7 @@ def _accelerator(settings, out, cpu):
     return acc
 
 def _schedule(s, optimizer):
-    "A schedule of diffusers by name. `UserError`: none of that name, or one that wants rules."
+    "A schedule of diffusers by name. `UserError`: none of that name, or one that needs rules."
     from diffusers.optimization import SchedulerType, get_scheduler
     names = [o.value for o in SchedulerType if o.value != 'piecewise_constant']
     if s.schedule not in names: raise UserError(f'No schedule {s.schedule!r}: choose {", ".join(names)}.')

@@ -65,7 +65,7 @@ def score(self:Refiner,
     targets,  # B×3×H×W in [0,1]
     restored, # as `targets`
 ) -> list:    # of dict(scores, scorer), and `unscored`, the reason, where there are no scores
-    "Measure what the gate asks about a batch of targets"
+    "Measure a batch of targets for the gate"
     import torch
     from lego_nb.gate import score_batch, unscored
     try: return score_batch(targets, restored, torch.stack([read_image(self.lq[i]) for i in ids]) if self.lq else None, self.gate)

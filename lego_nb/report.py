@@ -85,7 +85,7 @@ def _flat(d, above=''):
 def clock(
     s, # seconds
 ): # '7.5 s', '3 min 20 s', '2 h 05 min'
-    "Write a time for people."
+    "Write a time with its unit."
     if s < 60: return f'{s:.1f} s'
     m, s = divmod(round(s), 60)
     return f'{m} min {s:02d} s' if m < 60 else f'{m//60} h {m%60:02d} min'

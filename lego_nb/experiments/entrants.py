@@ -132,7 +132,7 @@ METRICS = 'psnr', 'ssim', 'gmsd', 'niqe-pocket'
 
 def _test_images(
     run:Run, # of a task
-    models,  # of `_train_all`
+    models,  # name -> what `load_restorer` takes
 ):
     "Make every entrant's images of both splits, where missing."
     from lego_nb.restore_folder import restore_folder
@@ -179,7 +179,7 @@ def _training_seconds(
 
 def _image_seconds(
     run:Run, # of a task
-    models,  # of `_train_all`
+    models,  # name -> what `load_restorer` takes
 ):           # entrant -> seconds for the first test image
     "What one image takes, measured once."
     f = run/'evaluation/image_seconds.json'

@@ -162,23 +162,21 @@ def contest_figure(
 STRIP = 'unadapted', 'adapted-hard', 'nlm-hard', 'noise-da', 'dot-0.7', 'baryir+lego', FULL
 
 def _contest_strip(
-    out,     # folder of `neighbours_table`
-    tasks,   # names
-    crop=96, # pixels, from the middle
-    dpi=80,  # of the figure
-):           # matplotlib Figure
+    out,   # folder of `neighbours_table`
+    tasks, # names
+):         # matplotlib Figure
     "Draw a test image of every task as some entrants restore it, with the first seed."
     from lego_nb.datasets import centre_crop
     from lego_nb.images import show_images
     shown = []
-    def middle(f): return centre_crop(read_image(f), crop)
+    def middle(f): return centre_crop(read_image(f), 96)
     for task in tasks:
         data, made = out/f'{task}-0/data/test', out/f'{task}-0/run/evaluation/images/ood'
         files = [image_files(f) for f in (data/'lq', *(made/m for m in STRIP), data/'gt')]
         name = max(files[-1], key=lambda i: middle(files[-1][i]).std()) # not a bare wall
         shown += [middle(f[name]) for f in files]
     titles = ['input', *(ENTRANTS[m] for m in STRIP), 'truth']
-    return show_images(shown, titles*len(tasks), ncols=len(titles), width=1.4, dpi=dpi)
+    return show_images(shown, titles*len(tasks), ncols=len(titles), width=1.4, dpi=80)
 
 # %% ../../nbs/experiments/contest.ipynb #e0c17610
 def neighbours_table(

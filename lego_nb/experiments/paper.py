@@ -16,9 +16,8 @@ from ..stages import load_oracle
 
 # %% ../../nbs/experiments/paper.ipynb #e23425da
 def _measure_cost(
-    run,       # `Run`
-    repeats=3, # the fastest counts
-):             # dict restorer, oracle: parameters; seconds for the first test image
+    run, # `Run`
+):       # dict restorer, oracle: parameters; seconds for the first test image
     "Measure what one image _costs, once for a run."
     from lego_nb.images import read_image
     f = run/'evaluation/cost.json'
@@ -26,7 +25,7 @@ def _measure_cost(
     def size(model): return f'{sum(p.numel() for p in model.parameters())/1e6:.3g}M'
     model, (lq, _) = run.load(run.settings['restorer']), next(iter(run.data.test_sets()['ood'].values()))
     y = read_image(lq)[None].to(run.device)
-    seconds = timeit.repeat(lambda: model.restore(y, tile=run.settings['tile']).cpu(), number=1, repeat=repeats)
+    seconds = timeit.repeat(lambda: model.restore(y, tile=run.settings['tile']).cpu(), number=1, repeat=3)
     res = dict(restorer=size(model), oracle=size(load_oracle(run).transformer), seconds=round(min(seconds), 4))
     write_json(res, f)
     return res

@@ -113,7 +113,7 @@ def summarize(
     keys = ['model', 'split', 'metric']
     groups = pd.DataFrame(rows).groupby([*keys, 'photograph'])['value']
     means = groups.mean().mask(groups.count() < groups.size()) # a score that is not a number is not passed over
-    return {k: {**v.droplevel(keys).to_dict(), 'mean': float(v.mean(skipna=False))} for k, v in means.groupby(level=keys)}
+    return {k: {**means[k].to_dict(), 'mean': float(means[k].mean(skipna=False))} for k in dict.fromkeys(tuple(r[o] for o in keys) for r in rows)}
 
 # %% ../nbs/60_evaluation.ipynb #dd3435cd
 MODELS = 'unadapted', 'adapted', 'supervised'

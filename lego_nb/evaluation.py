@@ -35,7 +35,7 @@ def score_image(
     ref, # the truth, the same shape, or None
     metrics:list, # `Metric`
 ): # dict metric name -> float
-    "Compute every metric that one image allows."
+    "Every metric that can be computed for one image."
     if ref is not None and ref.shape != x.shape:
         raise UserError(f'restored {tuple(x.shape[-2:])} and truth {tuple(ref.shape[-2:])} differ in size')
     able = [m for m in metrics if ref is not None or not m.needs_ref]
@@ -113,8 +113,7 @@ def summarize(
     keys = ['model', 'split', 'metric']
     groups = pd.DataFrame(rows).groupby([*keys, 'photograph'])['value']
     means = groups.mean().mask(groups.count() < groups.size()) # a score that is not a number is not passed over
-    found = {k: {**v.droplevel(keys).to_dict(), 'mean': float(v.mean(skipna=False))} for k, v in means.groupby(level=keys)}
-    return {k: found[k] for k in dict.fromkeys(tuple(r[k] for k in keys) for r in rows)} # in the order of the rows
+    return {k: {**means[k].to_dict(), 'mean': float(means[k].mean(skipna=False))} for k in dict.fromkeys(tuple(r[o] for o in keys) for r in rows)}
 
 # %% ../nbs/60_evaluation.ipynb #dd3435cd
 MODELS = 'unadapted', 'adapted', 'supervised'
@@ -122,7 +121,7 @@ MODELS = 'unadapted', 'adapted', 'supervised'
 def caption(
     metric, # name of a metric, perhaps with its border: ssim-y:border=4
 ): # text
-    "Write the name of a metric for tables and charts."
+    "Name a metric for people."
     name, _, border = metric.partition(':border=')
     if name in ('psnr', 'ssim', 'psnr-y', 'ssim-y', 'fid', 'kid'): name = name.upper()
     return f'{name}, border {border}' if border else name
@@ -188,7 +187,7 @@ def bootstrap_ci(
     values, # one number for each photograph
     n=2000, # draws
 ): # mean, low, high
-    "Find the 95 % percentile interval of the mean over photographs. `UserError`: no values."
+    "95 % percentile interval of the mean over photographs. `UserError`: no values."
     from scipy.stats import bootstrap
     v = np.asarray(list(values), float)
     if not len(v): raise UserError('no values to average: are there photographs in this split?')
@@ -217,7 +216,7 @@ def supervised_share(
     metric='psnr', # its name
     split='ood', # of the rows
 ): # adapted gain / supervised gain, or None where nothing was gained with truth
-    "Compute the share of the supervised gain that adaptation reaches."
+    "Share of the supervised gain that adaptation reaches."
     a, b = (list(gains(rows, metric, m, split=split).values()) for m in ('adapted', 'supervised'))
     return float(np.mean(a)/np.mean(b)) if a and b and np.mean(b) else None
 
@@ -262,7 +261,7 @@ def crossed_ci(
     values:dict, # (seed, photograph) -> number
     n=2000, # draws
 ): # mean, low, high
-    "Find the 95 % interval of a mean, by drawing seeds and photographs with replacement."
+    "95 % interval of a mean, by drawing seeds and photographs with replacement."
     mean, drawn = crossed_means(values, n)
     low, high = np.percentile(drawn, [2.5, 97.5])
     return mean, float(low), float(high)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HUB_LICENSES', 'SETTINGS', 'CARD', 'USE', 'public_name', 'weights_hash', 'non_commercial', 'license_of',
-           'joint_license', 'score_table', 'public_settings', 'card_facts', 'card_text', 'write_card']
+           'joint_license', 'score_table', 'public_settings', 'card_text', 'write_card']
 
 # %% ../nbs/86_model_card.ipynb #be7750bc
 import json, re
@@ -102,7 +102,7 @@ def public_settings(settings): # of a run
     gate, _, own = str(res.get('gate')).partition(':')
     return {**res, 'gate': f'{gate}, own statistics'} if own and gate != 'pyiqa' else res
 
-def card_facts(run, # a run folder
+def _card_facts(run, # a run folder
                base=None, # public name of the restorer that was adapted, where it is known
                license=None): # its licence, where it is known
     "Collect what a card says of a run, as a dict"
@@ -199,7 +199,7 @@ def _is_extra(kind):
     except ImportError: return False
     return any(o.architecture.id == kind for o in EXTRA_REGISTRY)
 
-def card_text(facts): # from `card_facts`, or dict(net=...) for a model without its run
+def card_text(facts): # of a run, or dict(net=...) for a model without its run
     "Write the model card, in Markdown with a head for the hub"
     from huggingface_hub import ModelCardData
     from jinja2 import Environment
@@ -231,6 +231,6 @@ def write_card(run, # a run folder with an adapted model
     if outdated(run): return path if path.exists() else None # its numbers are of other files
     if path.exists() and path.stat().st_mtime_ns > newest and said == known: return path
     if said != known: write_json(said, notes)
-    text = card_text(card_facts(run, **said))
+    text = card_text(_card_facts(run, **said))
     with atomic_path(path) as part: part.write_text(text, encoding='utf-8')
     return path

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['source_folder', 'some_images', 'demo_photographs', 'load_oracle', 'one_batch', 'lego_check', 'settings_grid',
            'is_control', 'setting_name', 'preview', 'beside_control', 'over_images', 'preview_table', 'preview_sheet',
-           'base_settings', 'keep_facts', 'fill_cells', 'write_preview', 'lego_preview']
+           'base_settings', 'lego_preview']
 
 # %% ../nbs/90_preview.ipynb #cf4b7da7
 import time
@@ -261,23 +261,14 @@ def base_settings(
     return s, RefineSettings.of(s, strength=None, candidates=None) # one depth, one guidance in each cell
 
 # %% ../nbs/90_preview.ipynb #7c6422d6
-def keep_facts(
-    out,   # Path of the preview's folder
-    facts, # what all its cells share
-):
-    "Write `config.json` of a preview folder. `UserError` with the difference when it holds another preview"
+def _keep_facts(out, facts):
+    "Write `config.json` of a preview folder, what all its cells share. `UserError` with the difference when it holds another preview"
     if not (known := read_config(out, run=False)): return write_json(dict(settings=facts), out/'config.json')
     diff = [f'{k}: {known["settings"].get(k)} there, {v} here' for k, v in facts.items() if known['settings'].get(k) != v]
     if diff: raise UserError(f'{out} holds a preview with other settings ({"; ".join(diff)}): choose another --out')
 
-def fill_cells(
-    out,         # Path of the preview's folder
-    load,        # () -> oracle, called when a cell is missing
-    images:dict, # id -> 3×H×W
-    grid:list,   # from `settings_grid`
-    metric,      # name
-) -> list:       # of rows, image by image
-    "Compute and keep the cells that are not there yet"
+def _fill_cells(out, load, images, grid, metric):
+    "Rows of all cells, image by image; the oracle of `load()` computes those that are not there yet"
     from lego_nb.images import write_image
     def finished():
         rows = {(r['image'], r['setting']): r for r in read_jsonl(out/'records.jsonl')}
@@ -294,13 +285,8 @@ def fill_cells(
     return [done[c] for c in wanted]
 
 # %% ../nbs/90_preview.ipynb #d1d23654
-def write_preview(
-    out,         # Path of the preview's folder
-    images:dict, # id -> 3×H×W
-    rows:list,   # of `fill_cells`
-    metric,      # name
-) -> str:        # the table in Markdown
-    "Write a sheet for each image, preview.csv and preview.md"
+def _write_preview(out, images, rows, metric):
+    "Write a sheet for each image, preview.csv and preview.md; the table in Markdown"
     from lego_nb.images import read_image
     for i, x in images.items():
         mine = [r for r in rows if r['image'] == i]
@@ -345,10 +331,10 @@ def lego_preview(
     check_oracle(s['oracle'], texts := [base.null_prompt, base.prompt])
     photos = some_images(folder, n, size) if folder else demo_photographs(n, size, restored=True)
     fixed = {k: v for k, v in asdict(base).items() if k not in ('t0', 'guidance', 'inject_steps')}
-    keep_facts(out, dict(fixed, oracle=s['oracle'], dtype=s['dtype'], gate=gate, images=images or run, size=size))
+    _keep_facts(out, dict(fixed, oracle=s['oracle'], dtype=s['dtype'], gate=gate, images=images or run, size=size))
     def load():
         print(model := load_oracle(s['oracle'], device, s['dtype'], texts))
         return model
-    rows = fill_cells(out, load, photos, grid, gate)
-    print(f'\n{write_preview(out, photos, rows, gate)}\n\n{out}/sheets, preview.csv, preview.md')
+    rows = _fill_cells(out, load, photos, grid, gate)
+    print(f'\n{_write_preview(out, photos, rows, gate)}\n\n{out}/sheets, preview.csv, preview.md')
     return rows

@@ -6,12 +6,11 @@
 __all__ = ['train_barycenter', 'source_folders', 'source_pairs', 'start_barycenter', 'lego_barycenter']
 
 # %% ../nbs/77_barycenter.ipynb #d1c2c326
-import os, torch
+import os
 from pathlib import Path
 from .console import bars, command, find_device
 from .files import UserError, named_folders, need_folder
 from .options import BarycenterSettings, with_options
-from .restorers import NetRestorer
 
 # %% ../nbs/77_barycenter.ipynb #f59ba63d
 def train_barycenter(

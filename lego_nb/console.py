@@ -9,7 +9,7 @@ __all__ = ['CAUSES', 'STOPS', 'EPILOG', 'cause', 'reason', 'read_options', 'clos
 
 # %% ../nbs/04_console.ipynb #27eaec8d
 import argparse, contextlib, difflib, importlib.metadata, json, os, platform, re, signal, sys, threading, time
-from fastcore.script import anno_parser
+from fastcore.script import anno_parser, bool_arg
 from pathlib import Path
 from .files import UserError
 
@@ -100,8 +100,10 @@ def command_parser(func): # a documented function; its `headings`, of `with_opti
     for a in parser._actions: a.option_strings = [o.replace('_', '-') for o in a.option_strings] # fastcore 1 and 2 differ
     parser._option_string_actions = {o: a for a in parser._actions for o in a.option_strings}
     def error(message):
-        wrong = re.search(r'unrecognized arguments: (--[\w-]+)', message)
-        hint = closest(wrong[1], parser._option_string_actions) if wrong else ''
+        wrong, flags = re.search(r'unrecognized arguments: (--[\w-]+)', message), parser._option_string_actions
+        hint = closest(wrong[1], flags) if wrong else ''
+        was = wrong and flags.get(wrong[1].replace('--no-', '--', 1)) # how version 0.1 switched off
+        if was and was.type is bool_arg: hint = f'; give {was.option_strings[0]} 0'
         sys.exit(_complain(func, f'{message}{hint} ({func.__name__} --help lists the options)', 2))
     parser.error = error
     titles, f = {}, func

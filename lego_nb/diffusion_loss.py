@@ -135,8 +135,8 @@ class Joint(nn.Module):
         "Both losses. `UserError`: unequal halves, or sides that the diffusion network cannot halve"
         n, factor = len(y)//2, 2**(len(self.denoiser.config.block_out_channels) - 1)
         factor *= DENOISERS[self.settings.denoiser]['patch']
-        if len(y) % 2: raise UserError('batch_size must be a multiple of twice the number of processes.')
-        if any(side % factor for side in y.shape[-2:]): raise UserError(f'crop must be a multiple of {factor}.')
+        if len(y) % 2: raise UserError('--batch-size: give a multiple of twice the number of processes')
+        if any(side % factor for side in y.shape[-2:]): raise UserError(f'--crop {y.shape[-1]}: give a multiple of {factor}')
         out = self.restorer.predict(y)
         weight = ramp(self.updates*self.pace, self.settings.ramp)
         if self.training: self.updates += 1

@@ -32,7 +32,7 @@ class Potentials(nn.Module):
         super().__init__()
         self.nets = nn.ModuleList(nets)
         w = torch.tensor(weights or [1.]*len(self.nets), dtype=torch.double)
-        if len(w) != len(self.nets) or w.min() <= 0: raise UserError(f'{len(self.nets)} sources need as many positive weights.')
+        if len(w) != len(self.nets) or w.min() <= 0: raise UserError(f'--weights: {len(self.nets)} sources need as many positive weights')
         self.register_buffer('weights', (w/w.sum()).float())
 
     def forward(
@@ -174,7 +174,7 @@ class Maximin(Adaptation):
         self.pending, self.first, self.pool, self.restorer = [], [], None, restorer
         if len(sources) < 2: raise UserError('A barycenter needs at least two sources.')
         if s.crop % (least := 4*restorer.net.multiple):
-            raise UserError(f'crop {s.crop} must be a multiple of {least}.')
+            raise UserError(f'--crop {s.crop}: give a multiple of {least}')
         shape = Mixture(id_ratio=1., crop=s.crop, augment=s.augment)
         self.sources = {k: pairs_for(pairs, 1, k, shape) for k, pairs in sources.items()}
         with torch.random.fork_rng(devices=[]):
@@ -193,7 +193,7 @@ def prepare(self: Maximin):
     s, device = self.settings, next(self.restorer.parameters()).device
     acc = self.accelerator = _accelerator(s, self.out, device.type == 'cpu')
     if s.batch_size < acc.num_processes*len(self.sources):
-        raise UserError(f'batch_size {s.batch_size}: every process needs an image of all {len(self.sources)} sources.')
+        raise UserError(f'--batch-size {s.batch_size}: every process needs an image of all {len(self.sources)} sources.')
     self.model.to(acc.device)
     self.params, self.prices = (list(self.model[k].parameters()) for k in ('restorer', 'potentials'))
     groups = [dict(params=self.params), dict(params=self.prices, lr=s.potential_lr)]

@@ -67,7 +67,12 @@ class Option:
         try:
             if float not in self.kinds: return [float(o) for o in v.split(',')]
             return float(v) if '.' in v else [int(o) for o in v.split(',')]
-        except ValueError: raise UserError(f'--{self.name} {v}: give numbers, with commas between') from None
+        except ValueError: raise UserError(f'{self.flag} {v}: give numbers, with commas between') from None
+    def check(self, v): # a value, as `parse` takes it
+        "Check a value. `UserError` names the option as it is typed"
+        if why := self.fault(self.parse(v)): raise UserError(f'{self.flag} {v}: {why}')
+    @property
+    def flag(self): return '--' + self.name.replace('_', '-')
     @property
     def doc(self): return next(filter(None, (_comments(c.__module__).get(c.__name__, {}).get(self.field) for c in self.cls.__mro__)), '')
     @property
@@ -230,7 +235,7 @@ class GateSettings(Settings):
         self.fidelity = read_limits(self.fidelity)
         self.check()
         if self.mode == 'quantile' and not 0 < self.value <= 1:
-            raise UserError(f'gate value {self.value} is a share to keep: give it above 0 and up to 1')
+            raise UserError(f'--gate-value {self.value}: give a share to keep, above 0 and up to 1')
     @property
     def limits(self): return ({} if self.min_fidelity is None else {'psnr': self.min_fidelity}) | self.fidelity
     @property
@@ -308,10 +313,10 @@ class NoiseAdaptationSettings(FinetuneSettings):
     def check(self):
         "`UserError` for a value out of range, or a batch that has no two halves"
         super().check()
-        if not self.t_min < self.t_max: raise UserError(f't_min {self.t_min} and t_max {self.t_max}: 1..1000, the first below the second.')
-        halves = self.id_ratio == .5 and self.reduction == 'two_means' and self.accumulate == 1
-        if self.batch_size % 2 or not halves:
-            raise UserError('Half of a batch are pairs, half real images: batch_size even, id_ratio .5, reduction two_means, accumulate 1.')
+        if not self.t_min < self.t_max: raise UserError(f'--t-min {self.t_min} --t-max {self.t_max}: the first must lie below the second')
+        if self.batch_size % 2: raise UserError(f'--batch-size {self.batch_size}: half are pairs, half real images; give an even number')
+        if (self.id_ratio, self.reduction, self.accumulate) != (.5, 'two_means', 1):
+            raise UserError('Half of a batch are pairs, half real images: id_ratio .5, reduction two_means, accumulate 1.')
 
 # %% ../nbs/05_options.ipynb #2e69b859
 @dataclass
@@ -360,7 +365,7 @@ def with_options(
     but='',       # names of options to leave out, by spaces
     preset=False, # True: the default of every option is None
 ):
-    "Put an option for each field in the place of a function's `**options`, with its type, default, help and heading"
+    "Put a checked option for each field in the place of a function's `**options`, with its type, default, help and heading"
     def made(f):
         sig = inspect.signature(f)
         new = {k: o for k, o in options(*classes).items() if k not in (*sig.parameters, *but.split())}
@@ -372,6 +377,8 @@ def with_options(
         def call(*args, **kwargs):
             if odd := sorted(kwargs.keys() - {p.name for p in known}):
                 raise UserError(f'{f.__name__} has no option {odd[0]}{closest(odd[0], [p.name for p in known])}')
+            for k, v in kwargs.items():
+                if k in new and not (preset and v is None): new[k].check(v)
             return f(*args, **kwargs)
         call.__signature__, call.headings = sig.replace(parameters=known), {k: o.title for k, o in new.items()}
         call.__delwrap__ = _signature({k: o.help for k, o in new.items()}) # where docments reads on
@@ -388,5 +395,5 @@ def option_table(
     for k, o in options(*classes).items():
         kind = o.limits or _WORDS.get(o.kinds[0], 'text')
         others = (word(c[k]) if c.get(k) != o.default else '' for c in columns.values())
-        lines.append([f'`--{k}`'.replace('_', '-'), kind, word(o.default), *others, o.stage or '', o.doc])
+        lines.append([f'`{o.flag}`', kind, word(o.default), *others, o.stage or '', o.doc])
     return markdown_grid(lines)

@@ -13,11 +13,6 @@ from .files import UserError, image_files
 from .options import FinetuneSettings, GateSettings, ImageSettings, OracleSettings, RefineSettings, RestorerSettings, RoundSettings
 from .options import launched_precision, options
 
-# %% ../nbs/80_settings.ipynb #5faadf95
-import numbers, os
-from pathlib import Path
-from .files import UserError, image_files
-
 # %% ../nbs/80_settings.ipynb #1a3771a2
 SETTINGS = dict(run=RoundSettings, images=ImageSettings, restorer=RestorerSettings, oracle=OracleSettings, refine=RefineSettings,
                 gate=GateSettings, finetune=FinetuneSettings)
@@ -39,7 +34,7 @@ FREE = [k for k, o in OPTIONS.items() if o.free] # no result depends on them
 def check_settings(settings): # name of an option -> value
     "Check every setting: its kind, choices and range. `UserError` names the option and what it takes"
     for k, v in settings.items():
-        if k in OPTIONS and (why := OPTIONS[k].fault(v)): raise UserError(f'--{k} {v}: {why}')
+        if k in OPTIONS: OPTIONS[k].check(v)
 
 class RunSettings(dict):
     "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `refine`, `gate`, `finetune` are the parts of them"

@@ -35,7 +35,7 @@ def score_image(
     ref, # the truth, the same shape, or None
     metrics:list, # `Metric`
 ): # dict metric name -> float
-    "Every metric that can be computed for one image."
+    "Compute every metric that one image allows."
     if ref is not None and ref.shape != x.shape:
         raise UserError(f'restored {tuple(x.shape[-2:])} and truth {tuple(ref.shape[-2:])} differ in size')
     able = [m for m in metrics if ref is not None or not m.needs_ref]
@@ -121,7 +121,7 @@ MODELS = 'unadapted', 'adapted', 'supervised'
 def caption(
     metric, # name of a metric, perhaps with its border: ssim-y:border=4
 ): # text
-    "Name a metric for people."
+    "Write the name of a metric for tables and charts."
     name, _, border = metric.partition(':border=')
     if name in ('psnr', 'ssim', 'psnr-y', 'ssim-y', 'fid', 'kid'): name = name.upper()
     return f'{name}, border {border}' if border else name
@@ -187,7 +187,7 @@ def bootstrap_ci(
     values, # one number for each photograph
     n=2000, # draws
 ): # mean, low, high
-    "95 % percentile interval of the mean over photographs. `UserError`: no values."
+    "Find the 95 % percentile interval of the mean over photographs. `UserError`: no values."
     from scipy.stats import bootstrap
     v = np.asarray(list(values), float)
     if not len(v): raise UserError('no values to average: are there photographs in this split?')
@@ -216,7 +216,7 @@ def supervised_share(
     metric='psnr', # its name
     split='ood', # of the rows
 ): # adapted gain / supervised gain, or None where nothing was gained with truth
-    "Share of the supervised gain that adaptation reaches."
+    "Compute the share of the supervised gain that adaptation reaches."
     a, b = (list(gains(rows, metric, m, split=split).values()) for m in ('adapted', 'supervised'))
     return float(np.mean(a)/np.mean(b)) if a and b and np.mean(b) else None
 
@@ -261,7 +261,7 @@ def crossed_ci(
     values:dict, # (seed, photograph) -> number
     n=2000, # draws
 ): # mean, low, high
-    "95 % interval of a mean, by drawing seeds and photographs with replacement."
+    "Find the 95 % interval of a mean, by drawing seeds and photographs with replacement."
     mean, drawn = crossed_means(values, n)
     low, high = np.percentile(drawn, [2.5, 97.5])
     return mean, float(low), float(high)

@@ -74,7 +74,9 @@ def comparison_table(
     "Show methods by metrics, and what must be known to read it."
     cols,notes = _columns(c),_notes(c)
     heads,wide = list(cols),max(map(len, cols['method']))
-    if markdown: return '\n'.join([markdown_grid([heads, *zip(*cols.values())], range(1, len(heads))), '', *[f'- {" ".join(n.split())}' for n in notes]])
+    if markdown:
+        told = [f'- {" ".join(n.split())}' for n in notes]
+        return '\n'.join([markdown_grid([heads, *zip(*cols.values())], range(1, len(heads))), '', *told])
     blocks = ['\n'.join([h, *[f'  {k:<{wide}}  {v}' for k,v in zip(cols['method'], cols[h])]]) for h in heads[1:]]
     return '\n'.join([*blocks, '', *notes])
 

@@ -56,9 +56,7 @@ def output_names(
     return res
 
 # %% ../nbs/92_apply.ipynb #ab870022
-def comparison_name(
-    name,  # of what is written
-) -> str:
+def comparison_name(name) -> str: # of what is written
     "Name a before-and-after picture"
     return f'compare/{name}' + ('' if PurePosixPath(name).suffix.lower() in ('.png', '.jpg', '.jpeg') else '.png')
 
@@ -101,9 +99,7 @@ class Record:
                 for k in {**old, **new} if (other if k == 'model' else old.get(k) != new.get(k))]
         if self.rows and diff: raise UserError(f'{out} holds images that were made otherwise ({"; ".join(diff)}): choose another --out')
 
-    def add(self,
-        row, # dict
-    ):
+    def add(self, row): # dict
         "Write a line"
         with self.lock: append_jsonl(row, self.path)
 
@@ -121,9 +117,7 @@ def finished(self:Record,
     raise UserError(f"{self.out/name} was made from {row['source']}, not from {path}: choose another --out")
 
 @patch
-def begin(self:Record,
-    names, # of all files that are written
-):
+def begin(self:Record, names): # of all files that are written
     "Note that files are about to be made. `UserError`: one is there that was not made here"
     for n in names:
         f = self.out/n
@@ -182,12 +176,9 @@ class Apply(Stage0):
         self.done, self.pictures, self.remarks, self.warned = set(done), {}, {}, False
         self.scale, self.tiling = getattr(restorer, 'scale', 1), getattr(restorer, 'advice', {}).get('tiling')
 
-    def there(self,
-        id, # name of an image
-    ): return id in self.done
-    def tile_of(self,
-        size, # height and width
-    ): return None if self.tiling == 'internal' else super().tile_of(size)
+    def there(self, id): return id in self.done # name of an image
+    def tile_of(self, size): # height and width
+        return None if self.tiling == 'internal' else super().tile_of(size)
     def sweep(self): super().sweep([o for n in self.names.values() for o in (n, comparison_name(n))])
     def run(self):
         "Plan tiles, make what is missing, and say what formats could not hold"
@@ -234,10 +225,8 @@ def plan(self:Apply):
 
 # %% ../nbs/92_apply.ipynb #ab870053
 @patch
-def read(self:Apply,
-    id, # name of an image
-):      # 3×H×W, or what is wrong with it
-    "Read a picture, and keep what belongs to it"
+def read(self:Apply, id): # name of an image
+    "Read a picture, or what is wrong with it, and keep what belongs to it"
     try:
         path = self.files[id]
         now, picture = path.stat(), read_picture(path)

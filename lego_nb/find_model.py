@@ -34,10 +34,8 @@ def _config(folder):
     raise UserError(f'{folder}/config.json is damaged: neither a run nor a model')
 
 # %% ../nbs/91_find_model.ipynb #ab870013
-def verdict(
-    run, # a run folder
-): # text, or None
-    "Say why a run has left the model as it was"
+def verdict(run): # a run folder
+    "Say why a run has left the model as it was, or None"
     try: res = json.loads((Path(run)/'verdict.json').read_text(encoding='utf-8'))
     except (OSError, ValueError): return None
     return res.get('reason') or 'no reason given' if res.get('adapted') is False else None
@@ -102,10 +100,8 @@ def find_model(
     if re.fullmatch(r'\w[\w.-]*/[\w.-]+', name) and not path.parent.is_dir(): return _on_hub(name)
     raise UserError(f'{model}: no such run folder, model folder or checkpoint: check the path, or give a hub name (owner/model)')
 
-def model_digest(
-    path,  # what `load_restorer` takes
-) -> str:  # 32 hex digits
-    "Hash the weights and the configuration of a model"
+def model_digest(path) -> str: # what `load_restorer` takes
+    "Hash the weights and the configuration of a model: 32 hex digits"
     path, h = package_files('lego_nb')/'weights/restorer' if str(path) == 'pocket' else Path(path), hashlib.blake2b(digest_size=16)
     for f in [path] if path.is_file() else sorted(f for f in path.rglob('*') if f.suffix in ('.json', '.safetensors')):
         with open(f, 'rb') as o:

@@ -11,14 +11,13 @@ __all__ = ['VALIDATION', 'WEIGHTS', 'split_photographs', 'PhotoCrops', 'vary', '
 import copy, json, math, time, torch, warnings
 import torch.nn.functional as F
 from fastcore.basics import patch, store_attr
-from hashlib import sha256
 from importlib.resources import files as package_files
 from pathlib import Path
 from . import console
 from .console import command, find_device
 from .degradations import Draws, add_noise, blur, coloured
 from .degrade import pocket_weak
-from .files import UserError, atomic_path, image_files, write_json
+from .files import UserError, atomic_path, content, image_files, write_json
 from .flow import shift_time
 from .images import read_image
 from .options import PROMPT
@@ -26,10 +25,8 @@ from .options import PROMPT
 # %% ../nbs/94_pocket.ipynb #f5225192
 VALIDATION = [f'kodak_{i}' for i in range(13, 19)] + [f'unsplash_{i}' for i in range(25, 31)]
 
-def split_photographs(
-    folder,  # of clean photographs
-) -> tuple:  # dicts id -> Path: training, validation
-    "Split a folder into training and validation: those named in `VALIDATION`, else every fourth"
+def split_photographs(folder) -> tuple: # of clean photographs
+    "Split a folder into training and validation, dicts id -> Path: those named in `VALIDATION`, else every fourth"
     files = image_files(folder)
     valid = [i for i in files if i in VALIDATION] or list(files)[::4]
     return {i: f for i, f in files.items() if i not in valid}, {i: files[i] for i in valid}
@@ -139,9 +136,7 @@ class Recipe:
 
 # %% ../nbs/94_pocket.ipynb #898438f7
 @patch
-def update(self:Recipe,
-    loss, # of this step
-):
+def update(self:Recipe, loss): # of this step
     "Take one step of the optimizers and of the averaged weights"
     i = self.step
     self.model.zero_grad()
@@ -193,10 +188,8 @@ def restorer_loss(
     return loss
 
 # %% ../nbs/94_pocket.ipynb #2141856e
-def pocket_oracle(
-    seed=0, # of its random weights
-): # an `Oracle`
-    "Make the untrained pocket oracle: null prompt and `PROMPT` are two fixed random vectors each"
+def pocket_oracle(seed=0): # of its random weights
+    "Make the untrained pocket `Oracle`: null prompt and `PROMPT` are two fixed random vectors each"
     from lego_nb.autoencoder import PatchAutoencoder
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
     from lego_nb.families import FAMILIES
@@ -272,15 +265,11 @@ def sweep(
 # %% ../nbs/94_pocket.ipynb #4fc5d69b
 WEIGHTS = Path(str(package_files('lego_nb')))/'weights'
 
-def hashes(
-    folder=WEIGHTS, # of weights
-) -> dict:          # name below the folder -> SHA-256
-    "Hash every safetensors file below a folder"
-    return {f.relative_to(folder).as_posix(): sha256(f.read_bytes()).hexdigest() for f in sorted(Path(folder).rglob('*.safetensors'))}
+def hashes(folder=WEIGHTS) -> dict: # of weights
+    "Hash every safetensors file below a folder: name -> SHA-256"
+    return {f.relative_to(folder).as_posix(): content(f, sha256=True) for f in sorted(Path(folder).rglob('*.safetensors'))}
 
-def verify(
-    folder=WEIGHTS, # of weights with `hashes.json`
-):
+def verify(folder=WEIGHTS): # of weights with `hashes.json`
     "Check the files of `hashes.json`. `UserError` names the first that is missing or changed"
     there = hashes(folder)
     for name, digest in json.loads((Path(folder)/'hashes.json').read_text()).items():

@@ -150,16 +150,12 @@ def settings_grid(
     for s in grid: check_refine(s)
     return grid
 
-def is_control(
-    s,         # `RefineSettings`
-) -> bool:
+def is_control(s) -> bool: # `RefineSettings`
     "Whether the prompt is the null prompt"
     return s.prompt == s.null_prompt
 
-def setting_name(
-    s,        # `RefineSettings`
-) -> str:     # such as t0.7-inject1-w2, or t0.7-null
-    "Name a setting so that it reads in a table and is fit for a file"
+def setting_name(s) -> str: # `RefineSettings`
+    "Name a setting for tables and files: t0.7-inject1-w2, or t0.7-null"
     return f't{s.t0:g}-null' if is_control(s) else f't{s.t0:g}-inject{s.inject_steps}-w{s.guidance:g}'
 
 # %% ../nbs/90_preview.ipynb #a15be7dc
@@ -190,17 +186,13 @@ def preview(
                        **{k: v.item() if v.isfinite() else None for k, v in judged.items()}), y[0].cpu() # a flat image has no score
 
 # %% ../nbs/90_preview.ipynb #90de7e92
-def beside_control(
-    rows:list, # of `preview`
-) -> list:     # the same rows, with `psnr_null` and `score_null` of the same image and t0
-    "Put the numbers of its control into each cell"
+def beside_control(rows) -> list: # of `preview`
+    "Give each row `psnr_null` and `score_null`, the numbers of the control of the same image and t0"
     null = {(r['image'], r['t0']): r for r in rows if r['control']}
     return [dict(r, **{f'{k}_null': null[r['image'], r['t0']][k] for k in ('psnr', 'score')}) for r in rows]
 
-def over_images(
-    rows:list, # of `beside_control`
-) -> list:     # one row for each setting
-    "Average over the images"
+def over_images(rows) -> list: # of `beside_control`
+    "Average over the images, one row for each setting"
     def mean(group, k):
         known = [r[k] for r in group if r[k] is not None]
         return sum(known)/len(known) if known else None

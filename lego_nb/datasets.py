@@ -239,7 +239,7 @@ def sample(self:Pairs, i,  # which pair
 
 @patch
 def __getitem__(self:Pairs, i):
-    "The crop that belongs to the pair's id and the seed"
+    "Draw the crop that belongs to the pair's id and the seed."
     return self.sample(i, torch.Generator().manual_seed(image_seed(self.items[i][0], self.seed)))
 
 # %% ../nbs/15_datasets.ipynb #8889bffa
@@ -293,7 +293,7 @@ def complete(self:Degraded, samples,  # list of what `sample` returns, of one si
 
 @patch
 def __getitem__(self:Degraded, i):
-    "The crop and the damage that belong to the image's id and the seed"
+    "Draw the crop and the degradation that belong to the image's id and the seed."
     o = self.sample(i, torch.Generator().manual_seed(image_seed(self.items[i][0], self.seed)))
     (lq,), (gt,) = self.complete([o])
     return dict(id=o['id'], lq=lq, gt=gt)

@@ -241,6 +241,6 @@ def resize(x,            # B×3×H×W
            size,         # height and width in pixels
            mode='area',  # one of `MODES`
 ):                       # B×3×height×width
-    "Resize without antialiasing, as Real-ESRGAN does: aliasing is part of the damage."
+    "Resize without antialiasing, as Real-ESRGAN does: aliasing is part of the degradation."
     h,w = (max(1, int(s)) for s in size)
     return F.interpolate(x, (h,w), mode=mode, **({} if mode=='area' else dict(align_corners=False)))

@@ -50,7 +50,6 @@ def motion(x,               # B×3×H×W in [0,1]
     k = motion_kernels(draws.uniform(*length), draws.uniform(0, math.pi), 2*(math.ceil(length[1])//2) + 3)
     return filter2d(x, k).clamp(0,1)
 
-# %% ../nbs/14_degrade.ipynb #1f8a0be8
 def soft(x,              # B×3×H×W in [0,1]
          draws,          # the images' random streams
          sigma=(.5, 3),  # range of the standard deviation in pixels

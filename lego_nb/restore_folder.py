@@ -77,7 +77,6 @@ def cut(self:Stage0, size): # (height, width)
     self.say(f'  out of memory with an image of {size[1]}×{size[0]}: going on in tiles of {tile}')
     return True
 
-# %% ../nbs/27_restore_folder.ipynb #9e9ac6ea
 def restore_folder(
     restorer, # has restore(y, tile=), as `NetRestorer`
     files, # id -> Path of a degraded image, as from `image_files`

@@ -258,7 +258,7 @@ def _read_state(path):
     except FileNotFoundError: raise UserError(f'No weights {path}: check the path.') from None
     except Exception as e:
         if code := re.search(r'GLOBAL ([\w.]+)', str(e)): # as torch puts it
-            raise UserError(f'{path}: wants to run code when it is opened ({code[1]}); only tensors are read.') from None
+            raise UserError(f'{path}: would run code when it is opened ({code[1]}); only tensors are read.') from None
         raise UserError(f'{path}: damaged, or no PyTorch checkpoint.') from None
     if not isinstance(state, dict): raise UserError(f'{path} holds no state_dict but a {type(state).__name__}.')
     return state

@@ -52,7 +52,6 @@ def _resize_taps(n, to, mode, total):
     weight = torch.where(mode==0, area, torch.where(mode==1, (1-d).clamp(min=0), _cubic(d)))
     return index.clamp(min=0).minimum(n-1), weight*(i < to)
 
-# %% ../nbs/12_second_order.ipynb #14856be1
 def _weighted_rows(x, index, weight):
     "S weighted sums of the rows of each image, B×S×...: `x` is B×N×..., the others B×S×taps"
     b,n,*rest = x.shape

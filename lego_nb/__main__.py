@@ -16,10 +16,7 @@ def _entry_points():
     found = importlib.metadata.entry_points(group='console_scripts')
     return {e.name: e for e in sorted(found, key=lambda e: e.name) if e.value.startswith('lego_nb.')}
 
-def _docline(
-    module, # lego_nb.NAME
-    name,   # of a function
-): # text, '' where there is none
+def _docline(module, name):
     "Read the first line of a function's docstring, without importing its module"
     tree = ast.parse(Path(importlib.util.find_spec(module).origin).read_text(encoding='utf-8'))
     for o in ast.walk(tree):

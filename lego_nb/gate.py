@@ -232,10 +232,7 @@ def _nothing_faithful(rows, near):
     option = 'min_fidelity ' if k == 'psnr' else f'fidelity {k}='
     return f'{k} {of} is {_spread(sign*x).replace(" (", f"{unit} (")}; {option}{sign*_half(x):g} would pass half'
 
-def _nothing_passes(
-    rows:list, # with `scores`
-    settings:GateSettings, # of the gate
-): # one line
+def _nothing_passes(rows, settings):
     "Say what stands in the way of a gate that keeps nothing, and what would pass half"
     m, values, passed = settings, judged(rows, settings), _passing(rows, settings)
     head = f'the gate keeps none of {len(rows)} pseudo-targets'

@@ -67,10 +67,8 @@ def _from_hub(name):
     if not found: raise UserError(f'{name}: neither config.json nor vae/config.json there, so no autoencoder')
     return found
 
-def _find_autoencoder(
-    name, # 'pocket', a folder, or a hub id, of an autoencoder or a pipeline
-): # Path of the folder with its config.json
-    "Find an autoencoder. `UserError`: it is nowhere, or not to be had"
+def _find_autoencoder(name):
+    "Find the folder of an autoencoder. `UserError`: it is nowhere, or not to be had"
     from lego_nb.model_folders import find_oracle
     if name == 'pocket': return find_oracle('pocket', ('vae',))/'vae'
     path = Path(name).expanduser()

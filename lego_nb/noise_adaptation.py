@@ -28,9 +28,7 @@ def noise_settings(
     return NoiseAdaptationSettings(**NOISE_PRESETS[preset] | {k: v for k, v in changes.items() if v is not None})
 
 # %% ../nbs/75_noise_adaptation.ipynb #32694130
-def _unpaired(
-    images,  # dict id -> Path or 3×H×W, or a dataset like `Pairs`, whose targets are not read
-):
+def _unpaired(images):
     "Make a dataset of images without targets; the image stands where the target would"
     from lego_nb.datasets import Pairs
     if isinstance(images, dict): return Pairs([(id, o, o) for id, o in images.items()])

@@ -47,12 +47,8 @@ class Transport:
         return conv_transport(z, self.matrix, self.shift, self.weights, self.kernel)
 
 # %% ../nbs/72_transport.ipynb #7497e4b2
-def _measure(
-    images,  # 3×H×W each, any sizes; an iterable, so that they need not be in memory
-    latents, # `LatentSpace`
-    patch=5, # side of a patch, latent pixels
-): # `Gaussian`
-    "Measure the latent patches of images, one image at a time"
+def _measure(images, latents, patch):
+    "Measure the latent patches of images of any sizes, one image at a time: a `Gaussian`"
     res = Moments(latents.channels, patch, device=latents.device)
     for x in images:
         h, w = (n//latents.multiple*latents.multiple for n in x.shape[-2:])

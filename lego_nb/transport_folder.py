@@ -16,11 +16,8 @@ from .images import read_image, sound
 from .options import TransportSettings, with_options
 
 # %% ../nbs/73_transport_folder.ipynb #0940cdf5
-def _read_all(
-    files,         # dict id -> Path
-    restorer=None, # restores what is read; None: the images are used as they are
-): # generator of 3×H×W
-    "Read images one at a time"
+def _read_all(files, restorer=None):
+    "Read images one at a time, restored if there is a restorer"
     for f in progress(files.values(), label='read' if restorer is None else 'restore', leave=False):
         x = read_image(f)
         yield x if restorer is None else restorer.restore(x[None])[0].cpu()
@@ -31,7 +28,7 @@ def fit_files(
     latents='pocket', # for `latent_space`
     patch=5,          # side of a patch, latent pixels
     n=16,             # images of each
-    restorer=None,    # see `_read_all`
+    restorer=None,    # restores what is read; None: the images are used as they are
     device='cpu',     # torch device
     tile=None,        # see `LatentSpace`
     **kwargs,         # eps, means, sigma: of `Transport`
@@ -52,7 +49,7 @@ class Transporter(FolderMap):
         files,         # id -> restored image, or what `restorer` shall restore
         out,           # folder
         alpha=0.,      # 0: transported, 1: as restored
-        restorer=None, # see `_read_all`
+        restorer=None, # see `fit_files`
         records=None,  # jsonl file that gets a line for each image
         **kwargs,      # of `FolderMap`
     ):
@@ -130,13 +127,7 @@ def write_demo_folders(
     write('test/gt', test)
 
 # %% ../nbs/73_transport_folder.ipynb #a267edd9
-def _transport_fit(
-    restored, # files and restorer, of `restored_files`
-    natural,  # folder of photographs
-    out,      # .safetensors file to write
-    device,   # torch device
-    **kwargs, # of `fit_files`
-): # `Transport`
+def _transport_fit(restored, natural, out, device, **kwargs):
     "Fit a map, keep it, say what was measured"
     from lego_nb.pixel_metrics import psnr
     (files, restorer), photos = restored, image_files(natural)
@@ -150,10 +141,7 @@ def _transport_fit(
     return op
 
 # %% ../nbs/73_transport_folder.ipynb #5cd0be6d
-def _write_curve(
-    out,  # Path of a folder
-    rows, # of `alpha_curve`
-): # Markdown text
+def _write_curve(out, rows):
     "Write curve.csv, curve.md and, of two metrics or more, curve.png"
     from lego_nb.inversion import markdown_table
     from lego_nb.transport import curve_means, curve_plot
@@ -166,14 +154,7 @@ def _write_curve(
         with atomic_path(out/'curve.png') as part: curve_plot({'transport': rows}, names[0], names[-1], dpi=150).savefig(part)
     return text
 
-def _transport_curve(
-    op,       # `Transport`
-    restored, # files and restorer, of `restored_files`
-    truth,    # folder, images named as the restored ones
-    out,      # Path of a folder
-    alphas,   # numbers; None: the paper's
-    metrics,  # names
-): # rows of `alpha_curve`
+def _transport_curve(op, restored, truth, out, alphas, metrics):
     "Judge every α on images with a truth. `UserError`: an image without one, an unknown metric"
     from lego_nb.metrics import metric
     from lego_nb.transport import ALPHAS, alpha_curve
@@ -199,14 +180,8 @@ def _keep_facts(out, facts):
     if differ: raise UserError(f'{out} holds a run with other settings ({"; ".join(differ)}): choose another --out')
     write_json(dict(settings=facts), file)
 
-def _transport_apply(
-    op,         # `Transport`
-    restored,   # files and restorer, of `restored_files`
-    out,        # Path of a folder
-    alpha,      # 0: transported, 1: as restored
-    batch_size, # images at once
-): # 1 when images failed, else None
-    "Send a folder through the map. `UserError`: another α or operator made what is there"
+def _transport_apply(op, restored, out, alpha, batch_size):
+    "Send a folder through the map; 1 when images failed. `UserError`: another α or operator made what is there"
     files, restorer = restored
     _keep_facts(out, dict(alpha=alpha, **op.facts()))
     how = dict(restorer=restorer, records=out/'records.jsonl', progress=bars())
@@ -216,10 +191,7 @@ def _transport_apply(
     return 1 if failed else None
 
 # %% ../nbs/73_transport_folder.ipynb #42645595
-def _check_transport(
-    what,    # fit, apply or curve
-    folders, # name of an option -> folder
-):
+def _check_transport(what, folders):
     "Check what is asked for and its folders. `UserError`: no such thing to do, or a folder that is missing"
     if what not in ('fit', 'apply', 'curve'): raise UserError(f'{what}: choose from fit, apply, curve')
     needs = dict(fit='natural', curve='truth').get(what)
@@ -227,11 +199,8 @@ def _check_transport(
     for f in folders.values(): image_files(f)
 
 # %% ../nbs/73_transport_folder.ipynb #c28b205c
-def _demo_options(
-    what, # fit, apply or curve
-    out,  # Path of the demonstration's folder
-): # dict: options in place of those that were not given
-    "Write the demonstration's folders and name them"
+def _demo_options(what, out):
+    "Write the demonstration's folders and name them: options in place of those that were not given"
     write_demo_folders(out)
     print(f'no folders given: the demonstration, in {out}')
     if what == 'fit': return dict(restorer='pocket', degraded=out/'degraded', natural=out/'natural')
@@ -254,7 +223,6 @@ def lego_transport(
 ):
     "Deep Optimal Transport: fit a map from restorations to photographs, apply it, or show what it trades"
     s, folders = TransportSettings.of(options), dict(restored=restored, degraded=degraded, natural=natural, truth=truth)
-    s.check()
     _check_transport(what, {k: v for k, v in folders.items() if v})
     o = folders | dict(restorer=restorer)
     if not any(o.values()): o.update(_demo_options(what, Path(out)/'demo'))

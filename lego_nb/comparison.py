@@ -100,7 +100,7 @@ def load(self:Comparison):
 def open(self:Comparison):
     "Read what was measured before and still holds: `rows` of scores."
     path,table = self.out/'comparison.json',self.out/'scores.csv'
-    self.old = json.loads(path.read_text()) if path.exists() else dict(metrics={}, files={})
+    self.old = json.loads(path.read_text(encoding='utf-8')) if path.exists() else dict(metrics={}, files={})
     def stamp(*files): return ' '.join(f'{(s := Path(f).stat()).st_size}-{s.st_mtime_ns}' for f in files if f)
     self.stamps = {k: {i: stamp(f, self.ref and self.ref[i]) for i,f in made.items()} for k,made in self.files.items()}
     now = {m.name: m.about for m in self.have}

@@ -44,7 +44,7 @@ def counted_as(id,              # of an image
 def same_settings(settings,  # dict of what JSON holds
                   path):     # the file that notes them
     "Note `settings` at `path`. `UserError` names what differs from those already there."
-    old = json.loads(path.read_text()) if path.exists() else settings
+    old = json.loads(path.read_text(encoding='utf-8')) if path.exists() else settings
     differ = '; '.join(f'{k} {old.get(k)} there, {v} now' for k, v in settings.items() if old.get(k) != v)
     if differ: raise UserError(f'{path.parent} holds another set ({differ}): name a new folder.')
     if not path.exists(): write_json(settings, path)

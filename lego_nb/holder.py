@@ -42,7 +42,7 @@ class Holder:
 # %% ../nbs/82_holder.ipynb #976ed43f
 def _read_facts(path): # of a note in .held
     "What `me` has written, {} where nothing can be read"
-    try: facts = json.loads(Path(path).read_text())
+    try: facts = json.loads(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError): return {}
     return facts if isinstance(facts, dict) and {*me()} <= {*facts} else {}
 

@@ -87,7 +87,7 @@ def latent_space(
     if name == 'pixels': return LatentSpace(device=device)
     folder = _find_autoencoder(name)
     try:
-        kind = json.loads((folder/'config.json').read_text())['_class_name']
+        kind = json.loads((folder/'config.json').read_text(encoding='utf-8'))['_class_name']
         cls = getattr(own, kind, None) or getattr(diffusers, kind)
         vae = cls.from_pretrained(folder, local_files_only=True, use_safetensors=True, torch_dtype=torch.float32)
         return LatentSpace(vae, str(name), tile, device)

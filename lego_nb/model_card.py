@@ -109,7 +109,7 @@ def _card_facts(run, # a run folder
     from lego_nb.evaluation import read_scores
     from lego_nb.run_folder import Run
     run = Path(run)
-    def read(name): return json.loads((run/name).read_text())
+    def read(name): return json.loads((run/name).read_text(encoding='utf-8'))
     s, net = read('config.json')['settings'], read('checkpoints/adapted/config.json')
     try: oracle = read('pseudo/oracle.json')
     except (OSError, ValueError): oracle = dict(name=s['oracle'])

@@ -168,7 +168,7 @@ def restorer_facts(name): # of a restorer, as in the settings
     "Size of its weights in bytes, and by how much it enlarges (1 where its file alone could tell)"
     path = Path(str(package_files('lego_nb')/'weights/restorer') if name == 'pocket' else name or '')
     config = path/'config.json'
-    scale = json.loads(config.read_text()).get('scale', 1) if config.is_file() else 1
+    scale = json.loads(config.read_text(encoding='utf-8')).get('scale', 1) if config.is_file() else 1
     weights = [f for f in path.rglob('*.safetensors')] if path.is_dir() else [path] if path.is_file() and name else []
     return sum(f.stat().st_size for f in weights), scale
 

@@ -272,7 +272,7 @@ def hashes(folder=WEIGHTS) -> dict: # of weights
 def verify(folder=WEIGHTS): # of weights with `hashes.json`
     "Check the files of `hashes.json`. `UserError` names the first that is missing or changed"
     there = hashes(folder)
-    for name, digest in json.loads((Path(folder)/'hashes.json').read_text()).items():
+    for name, digest in json.loads((Path(folder)/'hashes.json').read_text(encoding='utf-8')).items():
         fault = 'changed since it was shipped' if name in there else 'missing'
         if there.get(name) != digest: raise UserError(f'{Path(folder)/name}: {fault}; install the package again')
 

@@ -90,7 +90,7 @@ def missing(self:Run, kind, # restored, targets or control
 def anew(self:Run):
     "What is to be done again because inputs have changed. `UserError`: the note is damaged"
     f = self/'anew.json'
-    try: return {*map(str, json.loads(f.read_text()))} if f.exists() else set()
+    try: return {*map(str, json.loads(f.read_text(encoding='utf-8')))} if f.exists() else set()
     except (ValueError, TypeError):
         raise UserError(f'{f} is damaged: remove it, {self.out}/checkpoints and {self.out}/evaluation to adapt anew') from None
 

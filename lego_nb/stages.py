@@ -266,7 +266,7 @@ def report(run): # `Run`
     rows = read_scores(scores)
     if todo := again(run.anew()): run.say(f'         inputs have changed, to be done again: {todo}; lego_run --out {run.out} does it')
     if not page.exists() or page.stat().st_mtime < scores.stat().st_mtime:
-        with atomic_path(run/'evaluation/table.md') as tmp: tmp.write_text(results_table(rows, markdown=True) + '\n')
+        with atomic_path(run/'evaluation/table.md') as tmp: tmp.write_text(results_table(rows, markdown=True) + '\n', encoding='utf-8')
         write_report(run.out)
     write_card(run.out)
     run.say(f'\n{results_table(rows)}\n')

@@ -188,7 +188,7 @@ def _image_seconds(
     if not f.exists():
         works = {k: run.load(models[k]).restore for k in ('unadapted', 'baryir')} | {'dot': _fit_dot(run, {}, 'dot')}
         write_json({k: best(work) for k, work in works.items()}, f)
-    t, wide = json.loads(f.read_text()), ('plain', 'baryir', 'baryir+old', 'baryir+lego')
+    t, wide = json.loads(f.read_text(encoding='utf-8')), ('plain', 'baryir', 'baryir+old', 'baryir+lego')
     return {k: t['baryir'] if k in wide else round(t['unadapted'] + t['dot']*('dot' in k), 4) for k in ENTRANTS}
 
 # %% ../../nbs/experiments/entrants.ipynb #c34cbd05

@@ -21,7 +21,7 @@ def _measure_cost(
     "Measure what one image _costs, once for a run."
     from lego_nb.images import read_image
     f = run/'evaluation/cost.json'
-    if f.exists(): return json.loads(f.read_text())
+    if f.exists(): return json.loads(f.read_text(encoding='utf-8'))
     def size(model): return f'{sum(p.numel() for p in model.parameters())/1e6:.3g}M'
     model, (lq, _) = run.load(run.settings['restorer']), next(iter(run.data.test_sets()['ood'].values()))
     y = read_image(lq)[None].to(run.device)

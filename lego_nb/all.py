@@ -32,5 +32,11 @@ from .settings import *
 from .commands import *
 from .preview import *
 from .apply import *
+from .share import lego_share
+from .transport_folder import lego_transport
+from .agreement import lego_preference
+from .noise_adaptation import lego_noise_adaptation
+from .barycenter import lego_barycenter
+from .pocket import lego_pocket
 apply = apply_folder # restore a folder with any model
 __all__ = [k for k in globals() if not k.startswith('_')] # in place of nbdev's, which has only what is defined here

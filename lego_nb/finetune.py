@@ -29,7 +29,7 @@ def tracker(name): # of accelerate, or 'auto' or 'none'
     if name in (None, 'none'): return None
     if name in there: return name
     known = [str(o) for o in LOGGER_TYPE_TO_CLASS]
-    raise UserError(f'--log_with {name}: ' + ('not installed.' if name in known else f'choose none, {", ".join(known)}.'))
+    raise UserError(f'--log-with {name}: ' + ('not installed.' if name in known else f'choose none, {", ".join(known)}.'))
 
 # %% ../nbs/53_finetune.ipynb #34f7efa5
 def _accelerator(settings, out, cpu):

@@ -214,10 +214,10 @@ CHECKS = dict(psnr=(1, ' dB', 'to its restoration'), structure=(1, '', 'with its
 
 def read_limits(text): # like 'structure=.7,tone=6', a dict, or None
     "Read limits of fidelity checks: check -> number. `UserError`: no such check, or no number"
-    if isinstance(text, str): text = [o.split('=') for o in text.split(',') if o.strip()]
-    try: res = {k.strip(): float(v) for k, v in dict(text or {}).items()}
-    except ValueError: raise UserError(f'fidelity {text}: write checks and limits like structure=.7,tone=6') from None
-    if odd := set(res) - set(CHECKS): raise UserError(f'fidelity check {sorted(odd)[0]!r}: take one of {", ".join(CHECKS)}')
+    pairs = [o.split('=') for o in text.split(',') if o.strip()] if isinstance(text, str) else text or {}
+    try: res = {k.strip(): float(v) for k, v in dict(pairs).items()}
+    except ValueError: raise UserError(f'--fidelity {text}: write checks and limits like structure=.7,tone=6') from None
+    if odd := set(res) - set(CHECKS): raise UserError(f'--fidelity {text}: no check {sorted(odd)[0]!r}, take one of {", ".join(CHECKS)}')
     return res
 
 @dataclass

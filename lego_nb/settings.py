@@ -56,11 +56,22 @@ class RunSettings(dict):
         check_settings(res)
         return res
 
+    def __or__(self, other):
+        "These settings with others in their place, checked"
+        res = RunSettings({**self, **other})
+        check_settings(res)
+        return res
+    def copy(self): return RunSettings(self)
+    def part(self, cls): # a stage's dataclass
+        "Take a stage's part of the settings, and check it"
+        res = cls.of(self)
+        res.check()
+        return res
     def __repr__(self):
-        own = (f'{k}={v!r}' for k, v in self.items() if k != 'preset' and v != PRESETS[self['preset']].get(k))
-        return f"RunSettings.from_preset({', '.join([repr(self['preset']), *own])})"
+        own = (f'{k}={v!r}' for k, v in self.items() if k != 'preset' and v != PRESETS.get(self.get('preset'), {}).get(k))
+        return f"RunSettings.from_preset({', '.join([repr(self.get('preset')), *own])})"
 
-for _k, _c in SETTINGS.items(): setattr(RunSettings, _k, property(lambda self, c=_c: c.of(self), doc=_c.__doc__))
+for _k, _c in SETTINGS.items(): setattr(RunSettings, _k, property(lambda self, c=_c: self.part(c), doc=_c.__doc__))
 resolve_settings = RunSettings.from_preset
 
 # %% ../nbs/80_settings.ipynb #2b336b3d

@@ -35,6 +35,7 @@ def tally(
         if not r['again']: counts.setdefault((a, b), Counter())[{a: 'wins', None: 'ties', b: 'losses'}[_winner(r)]] += 1
     return counts
 
+# %% ../nbs/67_agreement.ipynb #cb55fa0c
 def wilson(
     k,         # successes, half ones allowed
     n,         # of how many
@@ -60,6 +61,7 @@ def rates(
     won = {pair[0]: 1., None: .5, pair[1]: 0.}
     return pd.DataFrame([(r[by], won[_winner(r)]) for r in _first(answers, pair)], columns=['by', 'won']).groupby('by').won.mean().to_dict()
 
+# %% ../nbs/67_agreement.ipynb #c544524e
 def t_interval(
     values, # one rate for each rater, or each image
 ): # low, high; None where all are the same, which says nothing about their spread
@@ -81,6 +83,7 @@ def krippendorff_alpha(
     observed = sum(unlike(u)/(u.total()-1) for u in units)/total.total()
     return 1 - observed/(unlike(total)/(total.total()*(total.total()-1)))
 
+# %% ../nbs/67_agreement.ipynb #a53d28e1
 def agreement(
     answers, # from `read_answers`
     pair,    # (a, b)
@@ -137,6 +140,7 @@ def win_rates(
                          by_rater=t_interval(raters), by_image=t_interval(images), alpha=agreement(answers, (a, b))))
     return sorted(rows, key=lambda r: (r['a'] != ours, -r['rate']))
 
+# %% ../nbs/67_agreement.ipynb #06453787
 def preference_markdown(
     rows,  # from `win_rates`
 ) -> str:  # a table

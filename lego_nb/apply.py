@@ -40,6 +40,7 @@ def _input_files(images):
     why = f' that can be read, but {left}' if (left := _not_read(images)) else f'; looked for {" ".join(readable())}'
     raise UserError(f'--images {images}: no images there{why}')
 
+# %% ../nbs/92_apply.ipynb #8a3537df
 def output_names(
     names,         # of images
     format='keep', # keep, or a suffix for all: png, jpg, tif, webp, bmp
@@ -60,6 +61,7 @@ def comparison_name(name) -> str: # of what is written
     "Name a before-and-after picture"
     return f'compare/{name}' + ('' if PurePosixPath(name).suffix.lower() in ('.png', '.jpg', '.jpeg') else '.png')
 
+# %% ../nbs/92_apply.ipynb #a7838318
 def check_output(
     images, # a folder, or one file
     out,    # a folder, which may not exist yet
@@ -116,6 +118,7 @@ def finished(self:Record,
     if row['source'] == str(path.resolve()): return False
     raise UserError(f"{self.out/name} was made from {row['source']}, not from {path}: choose another --out")
 
+# %% ../nbs/92_apply.ipynb #23d4e8d0
 @patch
 def begin(self:Record, names): # of all files that are written
     "Note that files are about to be made. `UserError`: one is there that was not made here"
@@ -143,6 +146,7 @@ def pixel_bytes(
     finally: [h.remove() for h in hooks]
     return 4*most/side**2
 
+# %% ../nbs/92_apply.ipynb #4798187f
 def tile_for(
     size,      # two sides, pixels
     each,      # bytes for a pixel
@@ -211,6 +215,7 @@ def work(self:Apply,
         return y
     return apply_tiled(once, x, tile, overlap, self.scale, multiple)
 
+# %% ../nbs/92_apply.ipynb #7b4996ba
 @patch
 def plan(self:Apply):
     "Take tiles for images that would not fit into the memory of a CPU"
@@ -235,6 +240,7 @@ def read(self:Apply, id): # name of an image
     if not self.there(id): self.pictures[id] = picture if picture.raw is not None else replace(picture, image=None), row
     return picture.image
 
+# %% ../nbs/92_apply.ipynb #bec3e09e
 @patch
 def put(self:Apply,
     id,    # name of an image
@@ -287,6 +293,7 @@ class Applied:
     failed: list   # (name, reason) of those that failed
     seconds: float # in all
 
+# %% ../nbs/92_apply.ipynb #f735b48e
 def _check(images, out, format, compare, dtype, **numbers):
     "Inputs, their outputs' names, and all that is written. `UserError`: an option is out of range, or files are in the way"
     for k, (low, high) in dict(tile=(16, 10**5), overlap=(0, 10**4), batch_size=(1, 10**5), quality=(1, 100)).items():
@@ -305,6 +312,7 @@ def _check(images, out, format, compare, dtype, **numbers):
     check_out(out)
     return files, names, made
 
+# %% ../nbs/92_apply.ipynb #2727232c
 def _load(found, device, dtype):
     from lego_nb.load_restorer import load_restorer
     try: return load_restorer(found.path, find_device(device), dtype=dtype)

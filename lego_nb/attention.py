@@ -22,6 +22,7 @@ def check_blocks(blocks): # as in `value_blocks`
         raise UserError(f'inject_blocks is {blocks!r}: give a share of the last blocks, above 0 and at most 1., or a list of blocks, '
                         'counted from 0')
 
+# %% ../nbs/31_attention.ipynb #b5af9b40
 def value_blocks(n,            # single-stream blocks of the transformer
                  blocks=None): # None: the last 18 of 38; a share of the last; or a list of indices
     "List the blocks that give and take features, by index. `UserError`: an index that is not there."
@@ -92,6 +93,7 @@ class Values:
         self.mode,self.intervals = 'inject',intervals
         return self
 
+# %% ../nbs/31_attention.ipynb #f368646c
 @patch
 def acts(self:Values, at, # (interval, evaluation)
          z):              # latents of this evaluation, B×C×h×w
@@ -121,6 +123,7 @@ def tapped(net,      # a transformer with `single_transformer_blocks`
     finally:
         for i,name,tap in taps: setattr(blocks[i].attn, name, tap.layer)
 
+# %% ../nbs/31_attention.ipynb #cf5cd4f2
 @contextmanager
 def injection(net,       # a transformer with `single_transformer_blocks`
               sites,     # `Family.sites`
@@ -153,6 +156,7 @@ def feature_bytes(net,             # a transformer with `single_transformer_bloc
     size = torch.finfo(net.dtype).bits//8
     return len(value_blocks(len(net.single_transformer_blocks), blocks))*evaluations*rows*tokens*net.inner_dim*size*len(what)
 
+# %% ../nbs/31_attention.ipynb #c6e5410c
 def _room(device):
     "Bytes free on a GPU, with what torch holds and does not use, or in the machine."
     if device.type!='cuda': return free_memory()

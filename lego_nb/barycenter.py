@@ -35,6 +35,7 @@ def source_folders(
     for folder in folders.values(): need_folder(folder)
     return folders
 
+# %% ../nbs/77_barycenter.ipynb #8f12c306
 def source_pairs(
     folders, # dict name -> folder
 ): # dict name -> pairs

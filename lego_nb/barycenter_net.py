@@ -18,6 +18,7 @@ class PixelNorm(nn.LayerNorm):
     def forward(self, x): # B×C×H×W
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
+# %% ../nbs/24_barycenter_net.ipynb #99010eb9
 def _conv(n_in, n_out, size=1, **kwargs): return nn.Conv2d(n_in, n_out, size, padding=size//2, bias=False, **kwargs)
 
 class ChannelAttention(nn.Module):
@@ -52,6 +53,7 @@ class GatedFeedForward(nn.Module):
         gate, x = self.into(x).chunk(2, 1)
         return self.out(F.gelu(gate)*x)
 
+# %% ../nbs/24_barycenter_net.ipynb #a2d9cb58
 class TransformerBlock(nn.Module):
     "Attention and feed-forward, each normed before and added to its input."
     def __init__(self,
@@ -72,6 +74,7 @@ def _stack(dim, heads, n, expansion): return nn.Sequential(*[TransformerBlock(di
 def _down(dim): return nn.Sequential(_conv(dim, dim//2, 3), nn.PixelUnshuffle(2))
 def _up(dim): return nn.Sequential(_conv(dim, 2*dim, 3), nn.PixelShuffle(2))
 
+# %% ../nbs/24_barycenter_net.ipynb #37a6ea2d
 class BarycenterNet(nn.Module):
     "Restormer with a latent split in two: B×3×H×W to the same, sides multiples of `multiple`."
     def __init__(self,
@@ -116,6 +119,7 @@ def barycenter(self:BarycenterNet, z): # latents of `encode`
     "Map latents to the barycenter (T)."
     return self.norm(self.map(z))
 
+# %% ../nbs/24_barycenter_net.ipynb #158d7b9a
 @patch
 def decode(self:BarycenterNet,
     b, # barycenter features, like the latent

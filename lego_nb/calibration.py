@@ -60,6 +60,7 @@ def _sliders(rows, settings):
         return w.FloatSlider(value, min=min(low, value), max=max(high, value), step=step, description=name, continuous_update=False)
     return slider(settings.value, lo, hi, (hi-lo)/200, settings.mode), slider(settings.min_fidelity or 0, 0, 40, .5, 'fidelity')
 
+# %% ../nbs/47_calibration.ipynb #c593e249
 def gate_widget(
     rows:list, # with `scores`, see `score_rows`
     settings=None, # `GateSettings` to start from
@@ -146,6 +147,7 @@ def _agreement(x, right, label, sign, say):
     say(said.format(sign*a['value'], *a['keeps']))
     return a['value']
 
+# %% ../nbs/47_calibration.ipynb #0ce0153b
 def propose_threshold(
     rows:list, # of about 50 images of one's own, with `scores`
     settings=None, # `GateSettings`: the metric, and limits that say what is faithful

@@ -19,6 +19,7 @@ def gathered(x): # a tensor, perhaps a shard
     "Put a tensor together; all processes must call."
     return x.full_tensor() if hasattr(x, 'full_tensor') else x
 
+# %% ../nbs/52_checkpoints.ipynb #cbb32e4f
 def dealt(
     x, # a whole tensor, the same in every process
     p, # a tensor, perhaps a shard
@@ -43,6 +44,7 @@ class Resumable:
         "List the whole checkpoints, oldest first."
         return sorted(p.parent for p in (self.out/'states').glob('step-*/state.json'))
 
+# %% ../nbs/52_checkpoints.ipynb #fc6c775a
 @patch
 def save(self:Resumable) -> Path:
     "Write the whole state of training to states/step-N; state.json, which identifies the run, comes last."
@@ -77,6 +79,7 @@ def _read(self:Resumable, folder):
     shadow = load_file(folder/'ema.safetensors')
     self.ema.shadow_params = [dealt(shadow[f'{i}'], p) for i, p in enumerate(self.params)]
 
+# %% ../nbs/52_checkpoints.ipynb #00013899
 @patch
 def resume(self:Resumable) -> int: # updates done
     "Go back to the latest checkpoint, if any. `UserError`: it was made with other settings, or is damaged."

@@ -70,6 +70,7 @@ def lego_restore(
     "Stage 0: restore the unlabelled images of a run with its restorer before adaptation; lego_apply restores others with the adapted one"
     return lego_run(out=out, stages='restore', **kwargs)
 
+# %% ../nbs/89_commands.ipynb #0bba8c33
 @command
 @delegates(lego_run, but=['stages'])
 def lego_refine(
@@ -79,6 +80,7 @@ def lego_refine(
     "Stages 1.1 and 1.2: invert the restorations and generate their pseudo-targets"
     return lego_run(out=out, stages='restore,refine', **kwargs)
 
+# %% ../nbs/89_commands.ipynb #3448d4f5
 @command
 @delegates(lego_run, but=['stages', 'shard'])
 def lego_gate(
@@ -88,6 +90,7 @@ def lego_gate(
     "Stage 1.3: score the targets and keep the good ones"
     return lego_run(out=out, stages='gate', **kwargs)
 
+# %% ../nbs/89_commands.ipynb #13043928
 @command
 @delegates(lego_run, but=['stages', 'shard'])
 def lego_finetune(
@@ -131,6 +134,7 @@ def lego_evaluate(
     if results or metrics: return judge(out, metrics or 'psnr,ssim,niqe-pocket', results, reference, device)
     return lego_run(out=out, stages='evaluate', device=device)
 
+# %% ../nbs/89_commands.ipynb #980e619a
 @command
 def lego_report(
     out:str=None, # run folder (runs/pocket)

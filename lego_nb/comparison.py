@@ -32,6 +32,7 @@ def matched(
             if all(i[:-n] in ids for i in made): return {i[:-n]: f for i,f in made.items()}
     return made
 
+# %% ../nbs/63_comparison.ipynb #8bae93b5
 def _few(ids): return ', '.join(sorted(ids)[:3]) + (f' and {len(ids)-3} more' if len(ids) > 3 else '')
 
 def pair_folders(
@@ -110,6 +111,7 @@ def open(self:Comparison):
         return not changed and now.get(m, 0) in (0, self.old['metrics'].get(m, {}).get('about'))
     self.rows = [r for r in read_scores(table) if holds(r)] if table.exists() else []
 
+# %% ../nbs/63_comparison.ipynb #7ee32c62
 @patch
 def todo(self:Comparison):
     "List for each id the folders that must be decoded; '' is the reference."
@@ -140,6 +142,7 @@ def in_halves(
     n = len(images[0])//2
     return torch.cat([in_halves(fn, *[x[s] for x in images]) for s in (slice(n), slice(n, None))])
 
+# %% ../nbs/63_comparison.ipynb #4c32ff4c
 @patch
 def judge(self:Comparison,
     k,    # name of a folder
@@ -193,6 +196,7 @@ def save(self:Comparison):
                  features=self.features and self.features.name, files=self.old['files'] | self.stamps)
     write_json(facts, self.out/'comparison.json')
 
+# %% ../nbs/63_comparison.ipynb #cd4416db
 @patch
 def measure(self:Comparison):
     "Compute FID and KID of every folder, and keep its features where all images could be read."

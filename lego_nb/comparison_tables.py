@@ -36,6 +36,7 @@ def by_photograph(
     means = summarize(_common_rows(rows, models, metric))
     return {k: [v for p,v in m.items() if p != 'mean'] for (k,_,_),m in means.items()}
 
+# %% ../nbs/64_comparison_tables.ipynb #1c019f68
 def cell(
     values, # one for each photograph
 ):          # text
@@ -59,6 +60,7 @@ def _columns(c):
     if by: out['n of FID'] = [str(by[k]['n']) if k in by else '–' for k in models]
     return out
 
+# %% ../nbs/64_comparison_tables.ipynb #e017032c
 def _notes(c):
     n = {m.name: len({r['image'] for r in _common_rows(c.rows, list(c.files), m.name)}) for m in c.have}
     lines = [f'{caption(m.name)}: {m.about}; {n[m.name]} images' for m in c.have]
@@ -98,6 +100,7 @@ def versus(
             out.append(dict(model=k, metric=m.name, gain=gain, low=low, high=high, p=paired_test(g), better=better, n=len(g)))
     return out
 
+# %% ../nbs/64_comparison_tables.ipynb #dc145238
 def versus_table(
     c:Comparison, # that has run
     base,         # method that the others are compared with
@@ -119,6 +122,7 @@ def method_strip(
     images = {k: read_image(f[id]) for k,f in c.files.items() if id in f}
     return zoom_strip(images | ({'reference': read_image(c.ref[id])} if c.ref else {}), boxes)
 
+# %% ../nbs/64_comparison_tables.ipynb #d839bc27
 def gain_plot(
     rows:list,     # of scores
     model,         # that gained

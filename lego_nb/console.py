@@ -59,6 +59,7 @@ def closest(
     near = difflib.get_close_matches(name, names, 1, .5)
     return f'; the nearest is {near[0]}' if near else ''
 
+# %% ../nbs/04_console.ipynb #30fc33b8
 def config_words(
     parser,  # of `command_parser`
     options, # dict, from `read_options`

@@ -42,6 +42,7 @@ def control_means(
     values = {k: [r[k] for r in rows if r.get(k) is not None] for k in keys}
     return {k: float(np.mean(v)) for k, v in values.items() if v}
 
+# %% ../nbs/48_control.ipynb #0a8926c8
 def prompt_adds(
     rows:list, # from `control_row`
     by:str, # name of the metric

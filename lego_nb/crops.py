@@ -66,6 +66,7 @@ def _cut(files, plan, crop, done):
             continue
         for name, (i, j) in todo.items(): yield name, x[:, i:i+crop, j:j+crop]
 
+# %% ../nbs/18_crops.ipynb #70773df4
 def prepare(files,         # clean images: a folder, id -> Path, or what `read_layout` returns
             out,           # folder; gets lq/ and gt/
             degradation,   # a name that `degrade` knows

@@ -34,6 +34,7 @@ def mark_crops(folder,  # of images named NAME-TOP-LEFT, or above such folders
     if not path.exists(): write_json(dict(crops='NAME-TOP-LEFT'), path)
     return path
 
+# %% ../nbs/15_datasets.ipynb #3662906b
 def counted_as(id,              # of an image
                *files) -> str:  # its files, tensors or None
     "Return the photograph that an image counts as in statistics: its own id, unless its folder is noted to hold crops."
@@ -61,6 +62,7 @@ def has_pairs(folder) -> bool:  # of anything
     "Tell whether a folder holds both sides of pairs, under any of the accepted names."
     return all(_sides(folder))
 
+# %% ../nbs/15_datasets.ipynb #4a873f77
 def first_names(folder,  # that may be missing
                 n=3,     # how many
 ) -> str:                # relative names; 'no files' of an empty or missing folder
@@ -91,6 +93,7 @@ def paired_files(folder,           # holds lq/ and gt/, or two of the other name
     if alone: raise UserError(f'{tree}; {len(alone)} without a partner: {", ".join(alone[:3])}.')
     return {id: (x[id], y[id]) for id in x}
 
+# %% ../nbs/15_datasets.ipynb #71f4d21e
 def unpaired_files(folder,      # of images, or with lq/ inside
                    role='ood',  # what the folder is for, named in errors
 ) -> dict:                      # id -> Path
@@ -116,6 +119,7 @@ def image_sizes(files,  # Paths
     "Read upright sizes from headers; what cannot be read is named and left out. `Unreadable`: nothing can."
     return [(f, o[:2]) for f, o in zip(files, _look(picture_size, files)) if not isinstance(o, Unreadable)]
 
+# %% ../nbs/15_datasets.ipynb #22118c34
 def check_crop(files,     # Paths of images
                crop,      # side of the training's crops, pixels of the degraded image; None: nothing to check
                scale=1):  # of clean images that will be degraded to a `scale`-th of their size
@@ -211,6 +215,7 @@ def whole(self:Pairs, i,  # which item
             self.broken.add(k)
     raise Unreadable(f'None of {len(self)} images can be read: replace them.')
 
+# %% ../nbs/15_datasets.ipynb #3fa355eb
 def _draw(images, crop, augment, generator):
     "The same random square, side `crop` in the first image, and the same random flips of all"
     if crop:
@@ -237,6 +242,7 @@ def sample(self:Pairs, i,  # which pair
     y, x = _draw([y, x], self.crop, self.augment, generator)
     return dict(id=id, lq=y, gt=x)
 
+# %% ../nbs/15_datasets.ipynb #611ae4a4
 @patch
 def __getitem__(self:Pairs, i):
     "Draw the crop that belongs to the pair's id and the seed."
@@ -255,6 +261,7 @@ def lower(x,        # B×3×H×W in [0,1]
         if scale == 1: raise
         raise UserError(f'{name} keeps the size: at scale {scale} take weak or strong.') from None
 
+# %% ../nbs/15_datasets.ipynb #4653ff32
 class Degraded(Pairs):
     "Clean images with the interface of `Pairs`; `complete` degrades a whole batch of samples."
     def __init__(self, files,         # id -> Path (or tensor) of clean images, or id -> (None, Path)
@@ -282,6 +289,7 @@ def sample(self:Degraded, i,  # which image
     x, = _draw([x], self.crop and size, self.augment, generator)
     return dict(id=id, gt=x, seed=int(torch.randint(2**62, (), generator=generator)))
 
+# %% ../nbs/15_datasets.ipynb #8eccdad2
 @patch
 def complete(self:Degraded, samples,  # list of what `sample` returns, of one size
              device='cpu',            # where the degradation is computed and the batch stays
@@ -291,6 +299,7 @@ def complete(self:Degraded, samples,  # list of what `sample` returns, of one si
     gt = torch.stack([o['gt'] for o in samples]).to(device)
     return lower(gt, self.degradation, [str(o['seed']) for o in samples], self.seed, self.scale), gt
 
+# %% ../nbs/15_datasets.ipynb #248a8af0
 @patch
 def __getitem__(self:Degraded, i):
     "Draw the crop and the degradation that belong to the image's id and the seed."

@@ -72,6 +72,7 @@ def each(f,       # function of a number
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool: return list(pool.map(f, range(n)))
     finally: torch.set_num_threads(threads)
 
+# %% ../nbs/11_degradations.ipynb #ac1c5321
 @patch
 def normal_like(self:Draws, x,  # B×C×H×W, for its shape and device
                 local=False,    # draw on the device of `x` rather than on the CPU
@@ -93,6 +94,7 @@ def poisson_counts(rate,       # expected counts: any shape, not negative
     k[few] = torch.poisson(rate[few], generator=generator)
     return k
 
+# %% ../nbs/11_degradations.ipynb #41647ecc
 @patch
 def poisson(self:Draws, rate,  # B×C×H×W expected counts
 ):                             # B×C×H×W counts
@@ -113,6 +115,7 @@ def _within(k, side=None):
         k = k*(torch.maximum(y.abs(), x.abs()) <= torch.as_tensor(side, device=k.device).reshape(-1,1,1)//2)
     return k/k.sum((1,2), keepdim=True)
 
+# %% ../nbs/11_degradations.ipynb #79e76438
 def gaussian_kernels(sigma,          # B standard deviations in pixels
                      size,           # odd side of the kernel in pixels
                      sigma2=None,    # B standard deviations across; None makes it round
@@ -144,6 +147,7 @@ def sinc_kernels(cutoff,     # B angular frequencies, 0 to pi
     k = torch.where(r > 0, w*torch.special.bessel_j1(w*r)/(2*math.pi*r.clamp(min=1e-6)), w**2/(4*math.pi))
     return _within(k, side)
 
+# %% ../nbs/11_degradations.ipynb #cd5efbdb
 def motion_kernels(length,  # B lengths of the line in pixels, 1 or more
                    angle,   # B directions in radians
                    size,    # odd side of the kernel in pixels
@@ -168,6 +172,7 @@ def correlate(x,        # B×C×H×W with its border
     y = F.conv2d(x.flatten(0,1)[None], kernels.repeat_interleave(c, 0)[:,None], groups=b*c)
     return y.reshape(b, c, *y.shape[-2:])
 
+# %% ../nbs/11_degradations.ipynb #18d6a87a
 def filter2d(x,               # B×C×H×W
              kernels,         # B×k×k (or 1×k×k for all), k odd
              mode='reflect',  # what stands outside the image, as in `F.pad`
@@ -177,6 +182,7 @@ def filter2d(x,               # B×C×H×W
     if p >= min(x.shape[-2:]): mode = 'replicate'
     return correlate(F.pad(x, (p,)*4, mode=mode), kernels.to(x).expand(len(x),-1,-1))
 
+# %% ../nbs/11_degradations.ipynb #578091e0
 def blur(x,       # B×3×H×W
          sigma,   # pixels, one for all or one for each image
          size=7,  # side of the kernel in pixels
@@ -198,6 +204,7 @@ def add_noise(x,         # B×3×H×W in [0,1]
     "Add noise of a given strength."
     return x + noise*per_image(sigma255, x)/255
 
+# %% ../nbs/11_degradations.ipynb #82080024
 def coloured(noise,   # B×3×H×W white noise
              s,       # width of the Gaussian in pixels, one for all or one for each image; 0 leaves it white
              size=9,  # side of the kernel in pixels
@@ -206,6 +213,7 @@ def coloured(noise,   # B×3×H×W white noise
     k = gaussian_kernels(torch.as_tensor(s).expand(len(noise)), size)
     return filter2d(noise, k/k.square().sum((1,2), keepdim=True).sqrt(), mode='circular')
 
+# %% ../nbs/11_degradations.ipynb #70c5f14b
 def poisson_noise(x,         # B×C×H×W in [0,1]
                   scale,     # strength, one for all or one for each image; 1 is the noise of the counts
                   draws,     # the images' random streams
@@ -220,6 +228,7 @@ def whole(x,  # B×C×H×W
     "Return heights and widths of images that fill their canvas."
     return torch.tensor([x.shape[-2:]]).expand(len(x), 2)
 
+# %% ../nbs/11_degradations.ipynb #800ea96a
 def jpeg(x,        # B×3×H×W in [0,1]
          quality,  # 1 to 100, one for all or one for each image
          hw=None,  # B×2 heights and widths of images on a canvas
@@ -235,6 +244,7 @@ def jpeg(x,        # B×3×H×W in [0,1]
     each(one, len(x), 'cpu')
     return y.to(x)/255
 
+# %% ../nbs/11_degradations.ipynb #1fd7ee69
 MODES = 'area','bilinear','bicubic'
 
 def resize(x,            # B×3×H×W

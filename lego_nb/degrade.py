@@ -42,6 +42,7 @@ def some_noise(x,                  # B×3×H×W in [0,1]
     "Add white Gaussian noise of one of several strengths."
     return white(x, draws, torch.tensor(draws.choice(sigmas)))
 
+# %% ../nbs/14_degrade.ipynb #1547e020
 def motion(x,               # B×3×H×W in [0,1]
            draws,           # the images' random streams
            length=(5, 15),  # range of the line's length in pixels
@@ -50,6 +51,7 @@ def motion(x,               # B×3×H×W in [0,1]
     k = motion_kernels(draws.uniform(*length), draws.uniform(0, math.pi), 2*(math.ceil(length[1])//2) + 3)
     return filter2d(x, k).clamp(0,1)
 
+# %% ../nbs/14_degrade.ipynb #cbcc2199
 def soft(x,              # B×3×H×W in [0,1]
          draws,          # the images' random streams
          sigma=(.5, 3),  # range of the standard deviation in pixels

@@ -48,6 +48,7 @@ def noise_levels(
     gamma = (1 - torch.linspace(1e-6, 1e-2, 1000, dtype=torch.float64)).cumprod(0)
     return torch.lerp(gamma[t - 1], gamma[t], between.double()).float()
 
+# %% ../nbs/74_diffusion_loss.ipynb #c96d7ad8
 def draw_noise(
     shape,  # of the images: B×3×H×W
     seeds,  # one int for each
@@ -64,6 +65,7 @@ def draw_noise(
     return dict(noise=torch.stack(noise), gamma=noise_levels(torch.stack(t), torch.stack(between)),
                 shuffle=torch.stack(shuffle, 1))
 
+# %% ../nbs/74_diffusion_loss.ipynb #f5a825b3
 def noise_error(
     denoiser,  # of `make_denoiser`
     x,  # clean images, B×3×H×W
@@ -87,6 +89,7 @@ def shuffle_hints(
     mask = mask.view(-1, 1, 1, 1)
     return [torch.where(mask, b, a), torch.where(mask, a, b)]
 
+# %% ../nbs/74_diffusion_loss.ipynb #2fa1e6a9
 def swap_residuals(
     y,  # degraded, 2B×3×H×W: B synthetic images, then B real ones
     out,  # their restorations
@@ -94,6 +97,7 @@ def swap_residuals(
     "Add to each image what was added to the other"
     return y + (out - y).roll(len(y)//2, 0)
 
+# %% ../nbs/74_diffusion_loss.ipynb #1b6b1dc1
 def contrast(
     right,  # errors with the restorations as hints, B
     wrong,  # errors with exchanged residuals, B
@@ -102,6 +106,7 @@ def contrast(
     "Compute the contrastive loss of a batch"
     return (right.mean() - wrong.mean() + margin).clamp(min=0)
 
+# %% ../nbs/74_diffusion_loss.ipynb #d44d59a2
 def ramp(
     epoch,  # passes over the pairs, a tensor
     length=300.,  # epochs until it stands still; 0: at once
@@ -161,6 +166,7 @@ def errors(
     noise, gamma = (torch.cat([drawn[k]]*n) for k in ('noise', 'gamma'))
     return noise_error(self.denoiser, seen[0], seen[1:], noise, gamma).chunk(n)
 
+# %% ../nbs/74_diffusion_loss.ipynb #ce7cbd34
 @patch
 def diffusion_loss(
     self: Joint,

@@ -89,6 +89,7 @@ def clean_resize(
     "Resize as clean-fid does."
     return F.interpolate(x.float()*255, (size, size), mode='bicubic', antialias=True, align_corners=False).clamp(0, 255)
 
+# %% ../nbs/61_distances.ipynb #0f13f98c
 @functools.lru_cache
 def inception(
     device='cpu', # where it runs
@@ -112,6 +113,7 @@ def kept_features(
     path = Path(folder)/f'{name}-{h.hexdigest()}.safetensors'
     return path, load_file(path)['features'] if path.is_file() else None
 
+# %% ../nbs/61_distances.ipynb #34639170
 def folder_features(
     files:dict,    # id -> path
     features,      # `Features`, see `inception`

@@ -90,6 +90,7 @@ def read_scores(
     except (KeyError, ValueError, TypeError):
         raise UserError(f'{path}: not a scores file, its columns are {", ".join(COLUMNS)}') from None
 
+# %% ../nbs/60_evaluation.ipynb #64211b75
 def write_scores(
     rows:list, # from `evaluate_model`
     path, # scores.csv
@@ -126,6 +127,7 @@ def caption(
     if name in ('psnr', 'ssim', 'psnr-y', 'ssim-y', 'fid', 'kid'): name = name.upper()
     return f'{name}, border {border}' if border else name
 
+# %% ../nbs/60_evaluation.ipynb #a65b358e
 def results_grid(
     rows:list, # from `read_scores`
     metrics=None, # names; None: psnr and ssim, and where a split has no truth all there are
@@ -220,6 +222,7 @@ def supervised_share(
     a, b = (list(gains(rows, metric, m, split=split).values()) for m in ('adapted', 'supervised'))
     return float(np.mean(a)/np.mean(b)) if a and b and np.mean(b) else None
 
+# %% ../nbs/60_evaluation.ipynb #de5af9ec
 def headline(
     rows:list, # from `read_scores`
     split='ood', # of the rows
@@ -236,6 +239,7 @@ def headline(
     return (f'{where}: {caption(metric)} {mean:+.2f}{unit} over {len(g)} photographs '
             f'(95 % interval {low:+.2f} to {high:+.2f}), {sum(v > 0 for v in g.values())} of {len(g)} higher{end}.')
 
+# %% ../nbs/60_evaluation.ipynb #4a5ae596
 def signed(
     v, # mean, low, high
     d=2, # decimals
@@ -257,6 +261,7 @@ def crossed_means(
     drawn = [v[i, rng.integers(len(photos), size=(len(i), 1, len(photos)))].mean((1, 2)) for i in parts]
     return float(v.mean()), np.concatenate(drawn)
 
+# %% ../nbs/60_evaluation.ipynb #67964efa
 def crossed_ci(
     values:dict, # (seed, photograph) -> number
     n=2000, # draws

@@ -26,6 +26,7 @@ class Family:
     tiny = {}          # what a network of pocket size needs besides
     def __repr__(self): return type(self).__name__
 
+# %% ../nbs/30_families.ipynb #a9fa2fce
 class Flux1(Family):
     "FLUX.1 dev and schnell, and the pocket oracle"
     transformer,pipeline = 'FluxTransformer2DModel','FluxPipeline'
@@ -40,6 +41,7 @@ class Flux2(Family):
     axes = 4
     tiny = dict(axes_dims_rope=(8,8,8,8))
 
+# %% ../nbs/30_families.ipynb #0d676801
 FAMILIES = Flux1(),Flux2()
 
 def family_of(name,           # class of a transformer, as `model_index.json` names it
@@ -63,6 +65,7 @@ def unscale(self:Flux1, vae, # the autoencoder
     "The inverse of `scale`."
     return z/vae.config.scaling_factor + (vae.config.shift_factor or 0)
 
+# %% ../nbs/30_families.ipynb #d2d3506f
 def _statistics(vae):
     std = (vae.bn.running_var + vae.config.batch_norm_eps).sqrt()
     return (o.float().view(1, -1, 1, 1) for o in (vae.bn.running_mean, std))
@@ -74,6 +77,7 @@ def scale(self:Flux2, vae, # the autoencoder
     mean,std = _statistics(vae)
     return (F.pixel_unshuffle(z, 2) - mean) / std
 
+# %% ../nbs/30_families.ipynb #af9b205e
 @patch
 def unscale(self:Flux2, vae, # the autoencoder
             z):              # latents as the flow sees them, B×4C×h×w
@@ -157,6 +161,7 @@ def mu(self:Flux1, tokens, # image tokens
     names = 'base_shift','max_shift','base_image_seq_len','max_image_seq_len'
     return flux_mu(tokens, **{k: config[k] for k in names if k in config})
 
+# %% ../nbs/30_families.ipynb #f60b8ff6
 @patch
 def mu(self:Flux2, tokens, # image tokens
        steps,              # of the grid
@@ -177,6 +182,7 @@ def distilled(self:Flux1, index, # entries of `model_index.json`
     "Whether a folder's time grid is FLUX.1-schnell's: without any shift."
     return not (scheduler.config.get('use_dynamic_shifting') or scheduler.config.get('shift', 1)!=1)
 
+# %% ../nbs/30_families.ipynb #5dd82724
 @patch
 def guidance_mode(self:Family, net, # the transformer
                   index,            # entries of `model_index.json`; empty for a model that comes from no folder
@@ -214,6 +220,7 @@ def prompts_wait(n,       # prompts
     "The device on which encoded prompts wait until they are used."
     return device if n<=64 else 'cpu'
 
+# %% ../nbs/30_families.ipynb #35989a1f
 @patch
 def text_pipeline(self:Family, folder, # Path of the model folder
                   device,              # of the encoders
@@ -226,6 +233,7 @@ def text_pipeline(self:Family, folder, # Path of the model folder
     return getattr(diffusers, self.pipeline)(scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), vae=None, transformer=None,
                                              **{o: load(o) for o in self.text_parts})
 
+# %% ../nbs/30_families.ipynb #2591eb2d
 @patch
 @torch.no_grad()
 def encode_text(self:Family, folder,  # Path of the model folder

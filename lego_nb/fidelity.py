@@ -51,6 +51,7 @@ def consistency(
     a, b = (F.avg_pool2d(v, cell) for v in (F.interpolate(x, lq.shape[-2:], mode='area'), lq))
     return -10*(a-b).pow(2).flatten(1).mean(1).clamp(min=1e-10).log10()
 
+# %% ../nbs/44_fidelity.ipynb #d5159fb8
 def fidelity(
     target, # Image, B×3×H×W in [0,1], what the oracle made
     restored, # Image of the same shape, what the oracle started from

@@ -21,6 +21,7 @@ def pick(
     items = list(items)
     return items if len(items) <= n else [items[round(i)] for i in np.linspace(0, len(items)-1, n)]
 
+# %% ../nbs/62_figures.ipynb #18c3299b
 def finish_plot(
     fig, # matplotlib Figure
     ax, # its Axes
@@ -34,6 +35,7 @@ def finish_plot(
     plt.close(fig)
     return fig
 
+# %% ../nbs/62_figures.ipynb #f79d3a61
 def gains_plot(
     rows:list, # from `read_scores`
     split='ood', # of the rows
@@ -85,6 +87,7 @@ def detail_box(
     top, left = divmod(int(e.argmax()), e.shape[1])
     return 4*top, 4*left, side
 
+# %% ../nbs/62_figures.ipynb #24ba65fe
 def zoom_strip(
     images:dict, # title -> 3×H×W, all of one size; the first is shown whole
     boxes=None, # list of (top, left, side) in pixels; None: where the last image has most detail

@@ -28,6 +28,7 @@ def need_folder(folder): # where input is expected
     "`UserError` where there is no such folder: a command asks before it imports torch."
     if not Path(folder).is_dir(): raise UserError(f'No folder {folder}: check the path.')
 
+# %% ../nbs/00_files.ipynb #eab12c7f
 _named = set()
 
 def leave_out(e,  # `Unreadable`, or a line of text
@@ -63,6 +64,7 @@ def atomic_path(path): # where the file shall stand; its folder is made
         raise type(e)(e.errno, e.strerror, str(path)) from None  # a full disk does not say what it could not take
     finally: part.unlink(missing_ok=True)
 
+# %% ../nbs/00_files.ipynb #616891a1
 def link(src,  # Path of a file
          dest): # Path of its second name; its folder is made, and a file that is there stays
     "A hard link where the file system allows it, else a copy."
@@ -88,6 +90,7 @@ def readable() -> list:  # of suffixes
     own = {'.avif': _installed('PIL._avif'), '.jp2': features.check('jpg_2000')}
     return [*SUFFIXES, *(s for s in OTHERS if own.get(s) or s in PLUGINS and _installed(PLUGINS[s]))]
 
+# %% ../nbs/00_files.ipynb #3c17a5b1
 def cure(suffixes): # of files that are not read, as `left_out` names them
     "What makes such files readable, as text."
     plugins = dict.fromkeys(INSTALL[PLUGINS[s]] for s in suffixes if s in PLUGINS)
@@ -111,6 +114,7 @@ def walk_files(folder,  # where to look
     look(folder, {os.path.realpath(folder)})
     return sorted(found)
 
+# %% ../nbs/00_files.ipynb #c879c9dc
 def _speakable(path):
     "Whether a name is text; a disk may hold any bytes"
     try: return bool(str(path).encode())
@@ -129,6 +133,7 @@ def image_id(path): # relative to its folder
     "The id of an image file, a string."
     return unicodedata.normalize('NFC', Path(path).with_suffix('').as_posix())
 
+# %% ../nbs/00_files.ipynb #4aa75e21
 def image_files(folder,  # of images
                 recursive=True):  # look into sub-folders too
     "The images of a folder: id -> Path, sorted. `UserError`: no folder, no images, or two files with one id."
@@ -173,6 +178,7 @@ def read_jsonl(path): # a file that may not exist yet
             raise UserError(f'{path}, line {n}, is not JSON: mend or remove it.') from None
     return records
 
+# %% ../nbs/00_files.ipynb #b24867bb
 def _end_line(f):
     "End the last line of an open log: with a newline when it is whole, else by removing it."
     f.seek(0)
@@ -196,6 +202,7 @@ def append_jsonl(record,  # a dict
         f.flush()
         os.fsync(f.fileno())
 
+# %% ../nbs/00_files.ipynb #97b7ac49
 def write_jsonl(records,  # dicts of what JSON has
                 path):  # of the log
     "All records at once, whole or not at all."
@@ -214,6 +221,7 @@ def read_table(path): # a CSV file
     head = text.split('\n', 1)[0]
     return [*csv.DictReader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=head.count))]
 
+# %% ../nbs/00_files.ipynb #c908a344
 def write_csv(rows,  # dicts with the same keys
               path):  # of the file; its folder is made
     "Dicts as a CSV file, whole or not at all."
@@ -222,6 +230,7 @@ def write_csv(rows,  # dicts with the same keys
         w.writeheader()
         w.writerows(rows)
 
+# %% ../nbs/00_files.ipynb #603c7bef
 def markdown_grid(
     lines,  # of cells, the head first
     right=(),  # numbers of the columns that stand to the right
@@ -239,6 +248,7 @@ def numbers(option,  # its name, for the message
     try: return tuple(dict.fromkeys(kind(o) for o in str(text).split(',')))
     except ValueError: raise UserError(f'--{option} {text}: give numbers by commas') from None
 
+# %% ../nbs/00_files.ipynb #2a3a9ef5
 def content(
     *files,       # paths, read one after another
     sha256=False, # 64 digits that other programs know; else 32 of BLAKE2

@@ -25,6 +25,7 @@ class Found:
     which: str = None  # one of `WHICH`, where it is a run's
     remark: str = None # a line that its user should know
 
+# %% ../nbs/91_find_model.ipynb #f7e4ea86
 def _config(folder):
     "The `config.json` of a run or a model, None where there is none"
     try: res = json.loads((folder/'config.json').read_text(encoding='utf-8'))
@@ -40,6 +41,7 @@ def verdict(run): # a run folder
     except (OSError, ValueError): return None
     return res.get('reason') or 'no reason given' if res.get('adapted') is False else None
 
+# %% ../nbs/91_find_model.ipynb #9e287d25
 def _in_run(run, which, settings):
     "A model of a run folder"
     made, goes_on, ends = run/'checkpoints'/which, f'`lego_run --out {run}` goes on', f'there is no {which} model yet'
@@ -100,6 +102,7 @@ def find_model(
     if re.fullmatch(r'\w[\w.-]*/[\w.-]+', name) and not path.parent.is_dir(): return _on_hub(name)
     raise UserError(f'{model}: no such run folder, model folder or checkpoint: check the path, or give a hub name (owner/model)')
 
+# %% ../nbs/91_find_model.ipynb #d7865b37
 def model_digest(path) -> str: # what `load_restorer` takes
     "Hash the weights and the configuration of a model: 32 hex digits"
     path, h = package_files('lego_nb')/'weights/restorer' if str(path) == 'pocket' else Path(path), hashlib.blake2b(digest_size=16)

@@ -53,6 +53,7 @@ def _accelerator(settings, out, cpu):
         acc.state.distributed_type, acc.state.fsdp_plugin = DistributedType.FSDP, plugin
     return acc
 
+# %% ../nbs/53_finetune.ipynb #91d258e7
 def _schedule(s, optimizer):
     "A schedule of diffusers by name. `UserError`: none of that name, or one that needs rules."
     from diffusers.optimization import SchedulerType, get_scheduler
@@ -138,6 +139,7 @@ def backward(self:Adaptation, batch): # of `draw`
         losses.append(o.detach())
     return torch.cat(losses).float()
 
+# %% ../nbs/53_finetune.ipynb #2c4334d6
 @patch
 def update(self:Adaptation, batch): # of `draw`
     "Do one optimisation step."
@@ -166,6 +168,7 @@ def record(self:Adaptation,
     means = [total/n if n else None for total, n in zip(sums, sizes)]
     return dict(step=step + 1, loss=loss, id=means[0], ood=means[1], grad_norm=norm, lr=lr)
 
+# %% ../nbs/53_finetune.ipynb #4a8240ed
 @patch
 def flush(self:Adaptation) -> list: # of dict(step, loss, id, ood, grad_norm, lr)
     "Fetch the facts of the updates since the last time and add them to metrics.jsonl."
@@ -193,6 +196,7 @@ def check(self:Adaptation, records): # of `flush`
     if limit and len(self.first) == 20 and len(records) > 4 and mean > limit*start:
         self.fail(f'Loss exploded: {mean:.3g} at step {self.step}, {start:.3g} in the beginning', self.step)
 
+# %% ../nbs/53_finetune.ipynb #579235b6
 @patch
 def fail(self:Adaptation,
     what, # has happened

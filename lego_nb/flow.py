@@ -113,6 +113,7 @@ def integrate(velocity,           # velocity(x, t, at) with at=(interval from th
         if callback: callback(i, n, t_next, x)
     return x
 
+# %% ../nbs/06_flow.ipynb #a087013c
 def evaluations(solver:str,       # a key of `SOLVERS`
                 steps:int)->int: # steps of the grid
     "Evaluations of the velocity along a grid, in one direction. `UserError`: an unknown solver."

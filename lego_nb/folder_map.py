@@ -30,6 +30,7 @@ def at_once(
     "Count how many images of a size go into a batch"
     return min(most, max(1, pixels//max(1, size[0]*size[1])))
 
+# %% ../nbs/26_folder_map.ipynb #f0d2a2b3
 def tile_count(
     size,       # width and height
     tile=None,  # side of a tile; None: the whole image at once
@@ -40,6 +41,7 @@ def tile_count(
     across, down = (1 + max(0, -(-(n - tile)//(tile - overlap))) for n in size)
     return across*down
 
+# %% ../nbs/26_folder_map.ipynb #1e3fa676
 def batches(
     ids,  # ids in a fixed order
     size, # largest batch, or a function of the shape that says so
@@ -140,6 +142,7 @@ def attempt(self:FolderMap,
         else: yield from (o for j, i in enumerate(part) for o in self.attempt([i], images[j:j + 1]))
         k += n
 
+# %% ../nbs/26_folder_map.ipynb #6fcfe598
 @patch
 def settle(self:FolderMap, faults): # list of (id, exception)
     "Note images that failed. `Failed`: there are many and nothing has worked so far"
@@ -166,6 +169,7 @@ def write(self:FolderMap,
         return [(id, e)]
     return []
 
+# %% ../nbs/26_folder_map.ipynb #b1f2dec7
 @patch
 def put(self:FolderMap,
     id,    # of an image
@@ -174,6 +178,7 @@ def put(self:FolderMap,
     "Write the file, in a writer's thread"
     write_image(image, self.out/f'{id}.png')
 
+# %% ../nbs/26_folder_map.ipynb #b48c8ab1
 @patch
 def sweep(self:FolderMap,
     names=None, # of the files that are written, below `out`; None: id.png
@@ -204,6 +209,7 @@ def run(self:FolderMap):
         for w in waiting: self.settle(w.result())
     return self.failed
 
+# %% ../nbs/26_folder_map.ipynb #15454e69
 @patch
 def advance(self:FolderMap, images): # a number of them, or a part of one
     "Move the bar on within the batch in work"

@@ -36,6 +36,7 @@ def where_it_can(
         return torch.cat([lenient(o) for o in x.split(1)]) if len(x) > 1 else torch.full((1,), torch.nan)
     return lenient
 
+# %% ../nbs/45_gate.ipynb #da244787
 def gate_metric(
     name, # niqe-pocket, a no-reference metric of pyiqa, or niqe:FILE with statistics of one's own
     device='cpu', # torch device
@@ -46,6 +47,7 @@ def gate_metric(
     if by.needs_ref: raise UserError(f'{name} needs a truth and the gate has none: take niqe-pocket or nima')
     return replace(by, fn=where_it_can(by.fn))
 
+# %% ../nbs/45_gate.ipynb #8ec1033e
 @functools.lru_cache
 def lower_is_better(
     name, # of a metric
@@ -117,6 +119,7 @@ def score_batch(
     def number(v): return round(float(v), 5) if np.isfinite(float(v)) else None
     return [dict(scores={k: number(v[i]) for k, v in columns.items()}, scorer=facts) for i in range(len(x))]
 
+# %% ../nbs/45_gate.ipynb #aef027ff
 def unscored(
     settings, # as in `score_batch`
     device='cpu', # torch device
@@ -164,6 +167,7 @@ def judged(
     x = _sign(settings)*_column(rows, settings.metric)
     return x - _sign(settings)*_column(rows, f'{settings.metric}_restored') if settings.mode == 'gain' else x
 
+# %% ../nbs/45_gate.ipynb #4cb81c63
 def bar(
     values, # from `judged`
     settings:GateSettings, # of the gate
@@ -175,6 +179,7 @@ def bar(
     best = np.sort(values[np.isfinite(values)])[::-1]
     return best[int(np.ceil(settings.value*len(best)))-1] if len(best) else np.inf
 
+# %% ../nbs/45_gate.ipynb #b8d11ae2
 def faithful(
     rows:list, # with `scores`
     settings:GateSettings, # of the gate
@@ -200,6 +205,7 @@ def _verdict(row, value, least, m):
     else: said = f'{sign*value:.3f}, {"at most" if sign < 0 else "at least"} {sign*least:.3f} asked'
     return bool(value >= least), f'score: {m.metric} {said}'
 
+# %% ../nbs/45_gate.ipynb #35aef90e
 def decide(
     rows:list, # with `scores`, see `score_rows`
     settings:GateSettings, # of the gate
@@ -232,6 +238,7 @@ def _nothing_faithful(rows, near):
     option = 'min_fidelity ' if k == 'psnr' else f'fidelity {k}='
     return f'{k} {of} is {_spread(sign*x).replace(" (", f"{unit} (")}; {option}{sign*_half(x):g} would pass half'
 
+# %% ../nbs/45_gate.ipynb #8498340e
 def _nothing_passes(rows, settings):
     "Say what stands in the way of a gate that keeps nothing, and what would pass half"
     m, values, passed = settings, judged(rows, settings), _passing(rows, settings)
@@ -273,6 +280,7 @@ def gate_summary(
     return dict(generated=n, kept=kept, pass_rate=kept/n, score=name.split(' (')[0],
                 threshold=float(alpha) if np.isfinite(alpha) else None)
 
+# %% ../nbs/45_gate.ipynb #833ccdc6
 def _cells(s):
     "A summary as a table has it: generated, score, threshold, pass rate"
     return f'{s["generated"]:,}', s['score'], 'none' if s['threshold'] is None else f'{s["threshold"]:.2f}', f'{s["pass_rate"]:.1%}'

@@ -23,6 +23,7 @@ def matrix_powers(
     on = e > len(s)*torch.finfo(s.dtype).eps*e[-1].clamp(min=0)
     return [v*torch.where(on, e.where(on, 1)**o, 0) @ v.T for o in powers]
 
+# %% ../nbs/70_gaussian_maps.ipynb #4daf791a
 def ot_map(
     source,  # d×d covariance, float64
     target,  # d×d covariance
@@ -43,6 +44,7 @@ class Gaussian:
     patches:int = 0   # patches that were seen
     images:int = 0    # images that they come from
 
+# %% ../nbs/70_gaussian_maps.ipynb #705a9882
 def w2(
     a, # `Gaussian`
     b, # `Gaussian`
@@ -106,6 +108,7 @@ def fold_weights(
     g = torch.ones(patch).double() if sigma is None else (-r**2/(2*sigma**2)).exp()
     return torch.outer(g, g)/g.sum()**2
 
+# %% ../nbs/70_gaussian_maps.ipynb #175bfc30
 def fold_transport(
     z,       # B×C×h×w latents
     matrix,  # d×d, of `ot_map`
@@ -131,6 +134,7 @@ def fold_kernel(
         for x in range(p): res[..., p-1-y:n-y, p-1-x:n-x] += weights[y, x]*t[:, y, x]
     return res
 
+# %% ../nbs/70_gaussian_maps.ipynb #98e48229
 def conv_transport(
     z,       # B×C×h×w latents
     matrix,  # d×d, of `ot_map`

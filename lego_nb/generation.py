@@ -39,6 +39,7 @@ def image_noise(ids:list,    # image ids, one per row
         return torch.randn(like.shape[1:], generator=g)
     return torch.stack([one(id) for id in ids]).to(like)
 
+# %% ../nbs/41_generation.ipynb #8dee161e
 def sdedit(oracle,             # anything with velocity(z, t, prompt, guidance)
            z,                  # clean latents, B×C×h×w
            grid:list,          # descending from the noise level t0 = grid[0]

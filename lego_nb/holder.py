@@ -24,6 +24,7 @@ def describe(facts): # from `me`, or {}
     if not facts: return 'another process'
     return f"process {facts['pid']} on {facts['host']}, since {facts['since']} ({facts['command']})"
 
+# %% ../nbs/82_holder.ipynb #ae5f7597
 class Holder:
     "A run folder, or a shard's part of it, for one process; a context manager"
     def __init__(self,
@@ -57,6 +58,7 @@ def others(self:Holder):
         except Timeout: res[f.stem] = _read_facts(f.with_suffix('.json'))
     return res
 
+# %% ../nbs/82_holder.ipynb #c6bce392
 @patch
 def take(self:Holder):
     "Hold the folder. `UserError`: somebody else does"
@@ -85,6 +87,7 @@ def leave(self:Holder):
         shutil.rmtree(self.folder, ignore_errors=True)
     if not any(self.out.iterdir()): self.out.rmdir()
 
+# %% ../nbs/82_holder.ipynb #814574df
 @patch
 def __enter__(self:Holder):
     try: self.take()
@@ -105,6 +108,7 @@ def at_work(self:Holder):
     "Note that this process has seen the inputs and works on them"
     if self.lock: write_json({**me(), 'at_work': True}, self.facts)
 
+# %% ../nbs/82_holder.ipynb #10f11623
 @patch
 @contextmanager
 def alone(self:Holder):
@@ -116,6 +120,7 @@ def alone(self:Holder):
         with self.door(): others = self.others()
         yield [o for o in others.values() if o.get('at_work')]
 
+# %% ../nbs/82_holder.ipynb #efb370a1
 def current(out): # a run folder
     "Read who seems to be at work in a folder, without a lock: for reading commands"
     def alive(o):

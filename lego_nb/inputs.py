@@ -34,12 +34,14 @@ def look(files, # id -> Path
         for i, h in zip(todo, bar): rows[i]['hash'] = h
     return rows
 
+# %% ../nbs/81_inputs.ipynb #b6023b9c
 def place(folder, # an input folder
           root): # a run folder
     "Name a folder as `inputs.jsonl` has it: relative to the run where it lies in it"
     folder, root = Path(folder).resolve(), Path(root).resolve()
     return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
 
+# %% ../nbs/81_inputs.ipynb #de8cb533
 def touched(rows, # id -> row, from `look`
             folder): # that they lie in
     "List the ids of recorded files that are gone, or of another size or time"
@@ -75,6 +77,7 @@ def write_inputs(out, # a run folder
     with atomic_path(Path(out)/'inputs.jsonl') as part:
         part.write_text(''.join(json.dumps(o, ensure_ascii=False) + '\n' for o in lines), encoding='utf-8')
 
+# %% ../nbs/81_inputs.ipynb #468eb4cf
 def read_inputs(out): # a run folder
     "Read what `write_inputs` has written: dict(settings, held, roles), or None where there is no list. `UserError`: it is damaged"
     f = Path(out)/'inputs.jsonl'
@@ -131,6 +134,7 @@ def begun(out): # a run folder
                  finetune=trained or any(Path(out).glob('evaluation/scores.csv')))
     return [k for k, v in there.items() if v]
 
+# %% ../nbs/81_inputs.ipynb #ee559952
 def differences(old, # settings of the run that is there
                 new): # settings that are asked for
     "The settings that differ and matter, without the folders"
@@ -139,6 +143,7 @@ def differences(old, # settings of the run that is there
     named = old.get('restorer') is None # when it was needed
     return [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in (*FREE, *FOLDERS) and not (named and k == 'restorer')]
 
+# %% ../nbs/81_inputs.ipynb #dad85afd
 def stage_of(settings): # of a run
     "Setting -> the first stage whose results depend on it"
     dot, demo = str(settings.get('oracle')).startswith('dot'), settings.get('preset') == 'pocket' and not (
@@ -146,6 +151,7 @@ def stage_of(settings): # of a run
     return dict(STAGE_OF, **(dict(gate='refine') if settings.get('candidates') else {}), # its score chooses among candidates
                 **(dict(hold_out='refine', id_pairs='refine') if dot else {}), **(dict(crop='restore') if demo else {})) # dot is fitted to the pairs
 
+# %% ../nbs/81_inputs.ipynb #94d96e3c
 def refuse_difference(old, # settings of the run that is there
                       new, # settings that are asked for
                       out, # the folder that holds the old ones
@@ -166,6 +172,7 @@ def option(name): # of a setting
     "Write a setting as on a command line"
     return f"--{name.replace('_', '-')}"
 
+# %% ../nbs/81_inputs.ipynb #33ce03d0
 def check_places(out, # a run folder
                  settings): # with the folder options
     "Raise `UserError` where `out` lies in an input folder, or an input folder in `out`"
@@ -179,6 +186,7 @@ def check_places(out, # a run folder
             raise UserError(f'{given} lies in the run folder {out}, where the run removes and replaces files: '
                             'move it out, or choose another --out')
 
+# %% ../nbs/81_inputs.ipynb #f6c4ad43
 PARTS = 'pseudo', 'checkpoints', 'evaluation', 'rounds', 'data'
 
 def check_out(out, # a run folder, made where it is missing
@@ -213,6 +221,7 @@ def fits(known, # settings of a run, or None
         return not b and not preset or f == 'id_pairs' and not a
     return all(map(same, ('ood', 'restored', 'id_pairs')))
 
+# %% ../nbs/81_inputs.ipynb #0b4a12ca
 def is_free(out): # a folder that may not exist
     "Whether nothing is there but what a holder leaves"
     return not Path(out).exists() or Path(out).is_dir() and not any(o.name != '.held' for o in Path(out).iterdir())
@@ -224,6 +233,7 @@ def free_name(base, # Path that others begin with
     name = f"{base}-{re.sub(r'[^0-9A-Za-z._-]+', '_', own) or 'new'}"
     return (Path(f'{name}-{k}' if k > 1 else name) for k in itertools.count(1))
 
+# %% ../nbs/81_inputs.ipynb #3c93b994
 def default_out(preset, # as it is given, or None
                 given, # options with folders
                 root='runs'): # where runs are
@@ -233,6 +243,7 @@ def default_out(preset, # as it is given, or None
     def ours(out): return is_free(out) or bool(known := read_config(out)) and fits(known['settings'], given, preset)
     return base if base.name != 'pocket' and ours(base) else next(filter(ours, free_name(base, given)))
 
+# %% ../nbs/81_inputs.ipynb #b7814ef8
 def new_command(settings, # of the run that is wanted
                 out): # the folder that it cannot have
     "Write the command that starts a run of these folders elsewhere"

@@ -50,6 +50,7 @@ def reconstruction(oracle,           # `Oracle`
                          std=noise.std().item(), expected=(((1-t0)*z.std())**2 + t0**2).sqrt().item()))
     return rows
 
+# %% ../nbs/40_inversion.ipynb #7c57bf69
 def markdown_table(rows:list,       # dicts
                    columns:dict,    # key -> how to format it, as in f'{value:.2f}'
                    heads:dict=None): # key -> other text for the head

@@ -85,6 +85,7 @@ def encode(self:LatentRestorer, x): # B×3×H×W in [0,1], sides such multiples 
         z = self.vae.encode((x*2 - 1).to(self.vae.dtype)).latent_dist.mode().float()
     return (z - (c.shift_factor or 0))*c.scaling_factor
 
+# %% ../nbs/23_latent_restorer.ipynb #1b850e86
 @patch
 def decode(self:LatentRestorer, z): # B×C×h×w
     "Decode latents to images B×3×H×W, not clamped."
@@ -93,6 +94,7 @@ def decode(self:LatentRestorer, z): # B×C×h×w
         z = z.float()/c.scaling_factor + (c.shift_factor or 0)
         return self.vae.decode(z.to(self.vae.dtype)).sample.float()/2 + .5
 
+# %% ../nbs/23_latent_restorer.ipynb #08903599
 @patch
 def latents(self:LatentRestorer,
     x, # images B×3×H×W in [0,1]; latents pass as they are
@@ -116,6 +118,7 @@ def velocity(self:LatentRestorer,
     text = self.embeds.expand(n, -1, -1), self.pooled.expand(n, -1)
     return self.transformer(torch.cat([z, lq], 1), *text, 1000*t, return_dict=False)[0].float()
 
+# %% ../nbs/23_latent_restorer.ipynb #cd1adf69
 @patch
 def draw(self:LatentRestorer,
     z, # B×C×h×w
@@ -144,6 +147,7 @@ def loss(self:LatentRestorer,
     losses = (v - (noise - z)).square().mean((1, 2, 3))
     return losses.mean() if reduction == 'mean' else losses
 
+# %% ../nbs/23_latent_restorer.ipynb #0c3bffa2
 @patch
 def forward(self:LatentRestorer,
     y, # degraded: images B×3×H×W in [0,1], or with `x` also latents
@@ -186,6 +190,7 @@ def _empty_prompt(folder, net):
     if path.is_file(): return next(iter(load_prompts(path).values()))
     return torch.zeros(154, net.config.joint_attention_dim), torch.zeros(net.config.pooled_projection_dim)
 
+# %% ../nbs/23_latent_restorer.ipynb #ca3af4ab
 def latent_restorer(
     size='tiny', # 'tiny' or '1.3b' from scratch; 'sd3-medium', or the folder or hub id of an SD3 model
     vae=None, # module, or folder or hub id that has a vae/; None: lossless for tiny, SD3's own for SD3
@@ -235,6 +240,7 @@ def save_pretrained(self:LatentRestorer, folder): # made if need be
     write_json(dict(net=dict(kind='latent', learn_text=self.embeds.requires_grad, **net), **facts), folder/'config.json')
     return folder
 
+# %% ../nbs/23_latent_restorer.ipynb #828630af
 @patch(cls_method=True)
 def from_pretrained(cls:LatentRestorer,
     folder, # written by save_pretrained

@@ -67,6 +67,7 @@ def _from_hub(name):
     if not found: raise UserError(f'{name}: neither config.json nor vae/config.json there, so no autoencoder')
     return found
 
+# %% ../nbs/71_latent_space.ipynb #5eb03fb1
 def _find_autoencoder(name):
     "Find the folder of an autoencoder. `UserError`: it is nowhere, or not to be had"
     from lego_nb.model_folders import find_oracle

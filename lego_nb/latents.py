@@ -98,6 +98,7 @@ def _encode(restorer, pairs, entries, seed, batch_size):
         gt.append(restorer.latents(x.to(device)).cpu())
     return ids, torch.cat(lq), torch.cat(gt)
 
+# %% ../nbs/51_latents.ipynb #99d0ecfa
 def cache_latents(
     restorer, # LatentRestorer; its autoencoder and its scale are used
     pairs, # `Pairs` or `Degraded`, all of one size or with a crop

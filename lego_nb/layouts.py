@@ -81,6 +81,7 @@ def _bases(root, role='id-pairs', depth=2):
         level = [Path(e) for o in level for e in sorted(os.scandir(o), key=lambda e: e.name) if e.is_dir() and e.name[0] != '.']
     return bases + level
 
+# %% ../nbs/17_layouts.ipynb #fb915068
 def _id(match): return unicodedata.normalize('NFC', '/'.join(match.groups()))
 
 def _matches(bases, templates):
@@ -109,6 +110,7 @@ def _paired(bases, o, truth):
     alone = sorted(lq.keys() ^ gt.keys()) if lq is not None and gt is not None else []
     return files, [(lq.get(id) or gt[id]).relative_to(bases[0]).as_posix() for id in alone]
 
+# %% ../nbs/17_layouts.ipynb #1deca441
 def _listed(bases, o, truth=True):
     "Id -> (lq, gt) of a list of pairs; and lines that are no pair, files that are not there"
     file = next((b/o.pairs for b in bases if (b/o.pairs).is_file()), None)
@@ -169,6 +171,7 @@ def speaks_of_truth(name,                  # of one folder
     words = TRUTH_NAMES | ({'canon'} if str(layout).startswith('dped') else set())
     return not words.isdisjoint(re.split(r'[_\-. ]+', name.lower()))
 
+# %% ../nbs/17_layouts.ipynb #2e511db2
 def check_loose(folder,         # of unlabelled images in which `find_layout` found nothing
                 layout=None,    # a key of `LAYOUTS` that is expected; None: any images
                 split='train',  # a key of that layout

@@ -53,6 +53,7 @@ def distance(
     d = (z - b).flatten(1).square().mean(1)
     return (d + 1e-12).sqrt() if cost == 'norm' else d/2  # the root has no derivative at 0
 
+# %% ../nbs/76_maximin.ipynb #948f889e
 def contrast(
     s,  # B×... residuals
     k,  # B sources, as numbers
@@ -69,6 +70,7 @@ def contrast(
     cost = near.logsumexp(1) - near.masked_fill(~same, -1e4).logsumexp(1)
     return cost*same.any(1)
 
+# %% ../nbs/76_maximin.ipynb #db36d94d
 def orthogonality(
     b,  # B×... barycenter features
     s,  # B×... residuals
@@ -91,6 +93,7 @@ def transport_terms(
     return dict(distance=distance(z, b, s.cost), contrast=contrast(z - b, k, s.temperature, s.own, s.pool),
                 orthogonality=orthogonality(b, z - b), potential=f)
 
+# %% ../nbs/76_maximin.ipynb #fe1750cc
 def dual_value(
     terms,  # of `transport_terms`
     w,  # B weights
@@ -100,6 +103,7 @@ def dual_value(
     cost = terms['distance'] + s.contrast*terms['contrast'] + s.orthogonality*terms['orthogonality']
     return w @ (cost - terms['potential'])
 
+# %% ../nbs/76_maximin.ipynb #aaded754
 def move(
     value,  # scalar
     params,  # what shall move; all else stays
@@ -138,6 +142,7 @@ def turns(
     "Count the images of source `k` in the batch of `step`"
     return sum(i % sources == k for i in range(step*batch, (step + 1)*batch))
 
+# %% ../nbs/76_maximin.ipynb #73deff6f
 def draw_sources(
     sources,  # dict name -> pairs, with the interface of `Pairs`
     step,  # from 0
@@ -202,6 +207,7 @@ def prepare(self: Maximin):
     self.optimizer, self.scheduler = acc.prepare(opt, schedule)
     self.ema = EMAModel(self.params, decay=s.ema, foreach=True) if s.ema else None
 
+# %% ../nbs/76_maximin.ipynb #c0a8059b
 @patch
 def draw(
     self: Maximin,
@@ -254,6 +260,7 @@ def record(
     names = 'loss', 'dual', 'distance', 'contrast', 'orthogonality', 'potential', 'grad_norm'
     return dict(step=step + 1, **dict(zip(names, facts)), lr=lr)
 
+# %% ../nbs/76_maximin.ipynb #8c17a6ac
 @patch
 def identity(self: Maximin) -> dict:
     "What must be the same for a checkpoint to be continued"
@@ -261,6 +268,7 @@ def identity(self: Maximin) -> dict:
     for k in 'checkpoint_every', 'workers', 'log_with', 'explode': del facts[k]
     return facts | dict(net=self.restorer.config, sources={k: len(pairs) for k, pairs in self.sources.items()})
 
+# %% ../nbs/76_maximin.ipynb #f90d043f
 @patch
 def adapted(
     self: Maximin,

@@ -49,6 +49,7 @@ def _upright_exif(blob):
     struct.pack_into(e + 'I', b, link, 0)
     return b'Exif\0\0' + bytes(b)
 
+# %% ../nbs/01_metadata.ipynb #d64aa67e
 _KEPT = (270, 271, 272, 305, 306, 315, 33432, 34665, 34853)  # what a TIFF's tags say about the photograph
 
 def _exif(im):
@@ -79,6 +80,7 @@ def _curve(tag):
     if kind == 2: c, d, e, f = 0, -b/a, c, c
     return lambda x: np.where(x >= d, (a*x + b).clip(0)**g + e, c*x + f)
 
+# %% ../nbs/01_metadata.ipynb #4cc0a02c
 _GRID = np.linspace(0, 1, 65536)
 
 class Profile:
@@ -135,6 +137,7 @@ def _by_curves(x, old, new):
     else: x = x @ (np.linalg.inv(new.matrix) @ old.matrix).T
     return new.from_linear(x.clip(0, 1)).astype(np.float32)
 
+# %% ../nbs/01_metadata.ipynb #6bd19d70
 def convert_profile(x,    # H×W×C array in [0,1]
                     old,  # its `Profile`
                     new): # the `Profile` wanted
@@ -143,6 +146,7 @@ def convert_profile(x,    # H×W×C array in [0,1]
     rows = max(1, 2**20//x.shape[1])  # double precision for some rows at a time
     return np.concatenate([_by_curves(x[i:i+rows], old, new) for i in range(0, len(x), rows)])
 
+# %% ../nbs/01_metadata.ipynb #22addf11
 @functools.lru_cache(32)
 def is_srgb(data): # bytes of an ICC profile of RGB or grey
     "Tell whether a profile's colours are those of sRGB, within 2 of 255 levels."

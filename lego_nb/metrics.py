@@ -32,6 +32,7 @@ class Metric:
     needs_ref:bool = False    # whether it compares with a truth
     about:str = ''            # one line
 
+# %% ../nbs/09_metrics.ipynb #47ec77af
 BUILT_IN = {m.name: m for m in [
     Metric('psnr', psnr, False, '0, ~50', True, 'peak signal-to-noise ratio in dB, RGB, 8 bits, 1e-8 in the mean square error'),
     Metric('ssim', ssim, False, '0, 1', True, 'structural similarity, RGB, Gaussian window of 11, not below 0'),
@@ -47,6 +48,7 @@ def niqe_metric(path=POCKET_NIQE,   # statistics from `save_niqe`
     stats = load_niqe(path)
     return Metric(name, lambda x: niqe(x, stats, block), True, '~2, ~20', False, f'distance from natural images, blocks of {block}')
 
+# %% ../nbs/09_metrics.ipynb #5e9189ea
 def bordered(m,       # `Metric`
              border): # pixels that do not count at each edge
     "Make a metric that ignores the edges."
@@ -73,6 +75,7 @@ def metric_names():
 # %% ../nbs/09_metrics.ipynb #d08356db
 class Missing(UserError): "A metric that exists and cannot be had here: no weights and no network, or a broken library."
 
+# %% ../nbs/09_metrics.ipynb #641855b7
 _shut, _offline = threading.local(), threading.RLock()
 
 @functools.lru_cache(1)
@@ -92,6 +95,7 @@ def shut_network():
         try: yield
         finally: _shut.on = before
 
+# %% ../nbs/09_metrics.ipynb #12afca39
 @contextlib.contextmanager
 def quiet():
     "Collect what is printed and logged, in the text that is yielded, instead of showing it."
@@ -117,6 +121,7 @@ def hub_answers(timeout, # seconds
     wait([answer], timeout)
     return answer.done() and answer.result()
 
+# %% ../nbs/09_metrics.ipynb #09ebc816
 def online(timeout=2): # seconds
     "Tell whether the hub answers. `HF_HUB_OFFLINE=1` says no at once."
     from huggingface_hub import constants
@@ -146,6 +151,7 @@ def probe(name): # a key of `pyiqa_configs`
     except (OSError, ImportError): raise
     except Exception: pass  # its files are there, and it computes while it is made
 
+# %% ../nbs/09_metrics.ipynb #edcb42f1
 def pyiqa_net(name,    # a key of `pyiqa_configs`
               device): # where it runs
     "Make a metric of pyiqa, downloading what it needs. `Missing` when that cannot be had."
@@ -200,6 +206,7 @@ def metric(name,          # 'psnr', 'ssim', 'psnr-y', 'ssim-y', 'mae', 'niqe-poc
     missing = '' if pyiqa_configs() else ' (pyiqa is not installed)'
     raise UserError(f"unknown metric '{name}'{missing}, near names: {', '.join(near)}")
 
+# %% ../nbs/09_metrics.ipynb #31d69a88
 _metric = metric  # `score` has an argument of that name
 
 def score(x,         # B×3×H×W, rounded to 8 bits before it is judged
@@ -213,6 +220,7 @@ def score(x,         # B×3×H×W, rounded to 8 bits before it is judged
     pair = (x, ref) if m.needs_ref else (x,)
     return m.fn(*map(quantize, pair)).float().cpu()
 
+# %% ../nbs/09_metrics.ipynb #2cd6b520
 def available(names,         # of metrics, or `Metric`
               device='cpu'): # where networks run
     "Split a list into a list of `Metric` that can be had and a dict name -> why not. `UserError`: an unknown name."

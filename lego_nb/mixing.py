@@ -38,6 +38,7 @@ def sample_weights(
     factors = [n*[w/max(size, 1)] for n, w, size in zip((n_id, n_ood), (1., ood_weight), sizes)]
     return torch.tensor(factors[0] + factors[1])
 
+# %% ../nbs/50_mixing.ipynb #ab2cef29
 def mixed_loss(
     id_losses, # one value per in-distribution image; may be empty
     ood_losses, # one value per pseudo-pair; may be empty

@@ -21,6 +21,7 @@ def public_name(name): # of a model, as in the settings of a run
         return _on_the_hub(origin(Path(name)))
     return _on_the_hub(str(name))
 
+# %% ../nbs/86_model_card.ipynb #7c1be3d0
 def _on_the_hub(name):
     "A name of the hub, as far as is known here; a path may look like one"
     from huggingface_hub import try_to_load_from_cache
@@ -32,6 +33,7 @@ def weights_hash(path): # a checkpoint, or a folder that holds model.safetensors
     "SHA-256 of a model's weights, None where there are none"
     return content(Path(path)/'model.safetensors' if Path(path).is_dir() else path, sha256=True)
 
+# %% ../nbs/86_model_card.ipynb #d8690744
 _NON_COMMERCIAL = re.compile(r'non-?commercial|(^|[-_ ])nc([-_ .]|$)|research|s-lab', re.I)
 
 def non_commercial(license) -> bool: # a name, such as cc-by-nc-4.0
@@ -102,6 +104,7 @@ def public_settings(settings): # of a run
     gate, _, own = str(res.get('gate')).partition(':')
     return {**res, 'gate': f'{gate}, own statistics'} if own and gate != 'pyiqa' else res
 
+# %% ../nbs/86_model_card.ipynb #c3f5600a
 def _card_facts(run, # a run folder
                base=None, # public name of the restorer that was adapted, where it is known
                license=None): # its licence, where it is known
@@ -217,6 +220,7 @@ def card_text(facts): # of a run, or dict(net=...) for a model without its run
     page = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(CARD + USE)
     return page.render({**f, **own})
 
+# %% ../nbs/86_model_card.ipynb #ec61875e
 def write_card(run, # a run folder with an adapted model
                base=None, # public name of the restorer that was adapted, where it is known
                license=None): # its licence, where it is known

@@ -45,6 +45,7 @@ def _fetch_command(
     "Say what fetches a model in a shell"
     return f"hf download {name} --exclude 'flux*.safetensors'" + (f' --local-dir {to}' if to else '')
 
+# %% ../nbs/21_model_folders.ipynb #9acb9a3a
 def _hub_folder(
     name, # hub id, `owner/model`
     parts=PARTS, # the parts to have
@@ -77,6 +78,7 @@ def origin(folder): # Path of a model folder
     name = folder.resolve().name
     return f'black-forest-labs/{name}' if re.match(r'FLUX\.[12]-', name) else None
 
+# %% ../nbs/21_model_folders.ipynb #55e76bed
 _HUB_ID = r'\w[\w.-]*/[\w.-]+'
 
 def find_oracle(
@@ -104,6 +106,7 @@ def model_index(
     try: return json.loads((folder/file).read_text(encoding='utf-8'))
     except ValueError: raise UserError(f'{folder}/{file} is not JSON: fetch it again') from None
 
+# %% ../nbs/21_model_folders.ipynb #a2918ed7
 def load_part(
     folder, # Path of a model folder
     part, # 'transformer', 'vae', 'scheduler', 'text_encoder', 'tokenizer', ...
@@ -119,6 +122,7 @@ def load_part(
     try: return cls.from_pretrained(folder, subfolder=part, local_files_only=True, **kwargs)
     except Exception as e: raise UserError(f'{folder}: {part} does not load: {reason(e)}') from e
 
+# %% ../nbs/21_model_folders.ipynb #fa7e9509
 def on_device(
     part, # a module of torch
     device, # where it is to work
@@ -153,6 +157,7 @@ def save_tensors(
         save_file(own, part, metadata or None)
         part.chmod(0o644) # safetensors lets only the owner read
 
+# %% ../nbs/21_model_folders.ipynb #477605ab
 def save_prompts(
     prompts, # dict: text -> (embeds T×D, pooled P)
     path, # the .safetensors file to write
@@ -161,6 +166,7 @@ def save_prompts(
     embeds,pooled = (torch.stack([v.cpu() for v in o]) for o in zip(*prompts.values())) # some may be on a GPU
     save_tensors(dict(prompt_embeds=embeds, pooled_prompt_embeds=pooled), path, prompts=json.dumps(list(prompts)))
 
+# %% ../nbs/21_model_folders.ipynb #644ed15f
 def load_prompts(path): # a file of `save_prompts`
     "Read a dict text -> (embeds T×D, pooled P), in the order it was saved"
     from safetensors import safe_open

@@ -61,6 +61,7 @@ def __repr__(self:Oracle):
             f'{self.device}, {self.guidance_mode} guidance, {self.multiple} pixels to a token, '
             f'{len(self.prompts)} prompts, licence {self.license}')
 
+# %% ../nbs/32_oracle.ipynb #a6571382
 @patch
 def save_pretrained(self:Oracle, folder, # where to; diffusers' layout
                     dtype=None):         # of the saved weights; None: as they are
@@ -92,6 +93,7 @@ def index_family(index): # entries of `model_index.json`
     "Find the `Family` of a folder. `UserError`: none that is known."
     return family_of((index.get('transformer') or ['none']*2)[1], index.get('_class_name'))
 
+# %% ../nbs/32_oracle.ipynb #9b8e8678
 def text_folder(name,          # of the oracle
                 family,        # `Family`
                 texts,         # those to encode
@@ -104,6 +106,7 @@ def text_folder(name,          # of the oracle
         raise UserError(f'{name} does not know the prompt {texts[0]!r} (known: {known}) and has no text encoders to encode it'
                         + ('' if name=='pocket' else f': {e}')) from None
 
+# %% ../nbs/32_oracle.ipynb #f872d8f2
 def check_oracle(name=None, # as in `oracle_name`
                  texts=()): # prompts that will be asked of it
     "Find the Path of an oracle that is whole and can take these prompts, without loading it. `UserError`: what is missing, in one line."
@@ -114,6 +117,7 @@ def check_oracle(name=None, # as in `oracle_name`
     if unknown: text_folder(name, family, unknown, known, weights=False)
     return folder
 
+# %% ../nbs/32_oracle.ipynb #db558377
 def encode_unknown(name,   # of the oracle
                    family, # `Family`
                    texts,  # prompts
@@ -189,6 +193,7 @@ def encode(self:Oracle, x): # images B×3×H×W in [0,1], sides multiples of `mu
     z = self.vae.encode((2*x-1).to(self.vae.device, self.vae.dtype)).latent_dist.mode().float()
     return self.family.scale(self.vae, z)
 
+# %% ../nbs/32_oracle.ipynb #99ac4eb7
 @patch
 @torch.no_grad()
 def decode(self:Oracle, z): # scaled latents B×C×h×w
@@ -242,6 +247,7 @@ def passes(self:Oracle, n, # images
     if guidance==1 or texts==nulls: return [texts],1.
     return ([nulls] if guidance==0 else [nulls, texts]),1.
 
+# %% ../nbs/32_oracle.ipynb #8fe14452
 @patch
 @torch.no_grad()
 def velocity(self:Oracle, z, # latents B×C×h×w at noise level t

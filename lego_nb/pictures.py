@@ -32,6 +32,7 @@ class _OtherTiff:
     def getexif(self): return self._turned
     def load(self): pass
 
+# %% ../nbs/02_pictures.ipynb #b53c9b9a
 def _open(path, f):
     "A PIL image of an open file, or what stands for one"
     from PIL import Image, UnidentifiedImageError
@@ -56,6 +57,7 @@ def _plugins():
     for name in ('pillow_avif', 'pillow_jxl'):
         with contextlib.suppress(ImportError): __import__(name)
 
+# %% ../nbs/02_pictures.ipynb #d461b90a
 def _reason(e):
     "Why Pillow could not read a file, and what helps"
     said = str(e)
@@ -124,6 +126,7 @@ def _tiff_array(path):
         if page.photometric == 0 and a.dtype.kind == 'u': a = np.iinfo(a.dtype).max - a
         return a, 1 in page.extrasamples
 
+# %% ../nbs/02_pictures.ipynb #805dcc71
 def _cv_array(path):
     "H×W×C of an image file as OpenCV reads it, in RGB(A)"
     import cv2
@@ -158,6 +161,7 @@ def _deep_parts(path, im, args):
     grey = x.shape[-1] == 1 or str(args[0]).startswith('LA')
     return x[..., :1] if grey else x, alpha, depth, grey, pillow
 
+# %% ../nbs/02_pictures.ipynb #73ae421d
 def _parts(path, im, cmyk=False):
     "Colours H×W×C in [0,1] and alpha H×W or None of an open image, depth, grey, whether Pillow read them"
     args = im.tile[0][3] if im.tile else ''
@@ -197,6 +201,7 @@ def _fitting(data, mode, grey):
     spaces = ['CMYK'] if mode == 'CMYK' else ['RGB', 'GRAY'] if grey else ['RGB']
     return p if p and p.space in spaces else None
 
+# %% ../nbs/02_pictures.ipynb #bce47c94
 def _tensor(a):
     import torch
     return torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1)))
@@ -233,6 +238,7 @@ def read_picture(path): # any file that Pillow opens, or a TIFF
     return Picture(rgb, None if alpha is None else _tensor(alpha[..., None]), depth, grey, profile, **facts,
                    lossless=facts['format'] == 'WEBP' and _is_lossless(path), raw=x if p and profile else None)
 
+# %% ../nbs/02_pictures.ipynb #27dae13f
 def on_white(p): # `Picture`
     "Lay an image with alpha over white: 3×H×W float32."
     if p.alpha is None: return p.image
@@ -265,6 +271,7 @@ def picture_size(path): # an image file
         if early and orientation(im) > 4: size = size[::-1]
         return (*size, im.mode in ('1', 'L', 'LA', 'La', 'I', 'I;16', 'I;16B', 'I;16L', 'F'))
 
+# %% ../nbs/02_pictures.ipynb #f5fb8266
 def many_pages(files): # id -> Path
     "List the ids of `files` with more than one page or frame, by their headers."
     from concurrent.futures import ThreadPoolExecutor
@@ -291,6 +298,7 @@ def _resized(a, size):
     if a.shape[:2] == tuple(size): return a
     return F.interpolate(_tensor(a)[None], tuple(size), mode='bicubic', align_corners=False)[0].permute(1, 2, 0).numpy()
 
+# %% ../nbs/02_pictures.ipynb #e3a75ad0
 def _luma(x): return (x @ np.float32([[.299], [.587], [.114]])) if x.shape[-1] == 3 else x
 
 def _out_of_srgb(x, p, channels):
@@ -324,6 +332,7 @@ def _png16(a, f, profile, exif, xmp):
     for i in range(0, len(packed), 2**30): putchunk(f, b'IDAT', packed[i:i + 2**30])
     putchunk(f, b'IEND', b'')
 
+# %% ../nbs/02_pictures.ipynb #b8d75315
 def _jpeg_options(quality, exif, xmp):
     "What Pillow's JPEG writer takes; a segment holds 64 KiB, and what exceeds that is left out"
     segment = b'http://ns.adobe.com/xap/1.0/\0' + (xmp or b'')
@@ -361,6 +370,7 @@ def _tiff(a, f, profile, exif, xmp, cmyk=False):
     tags.save(f)
     f.write(packed)
 
+# %% ../nbs/02_pictures.ipynb #8defc6e3
 def write_picture(image,       # 3×H×W or 1×3×H×W result, sRGB in [0,1]; larger than the original or not
                   path,        # ends in a suffix of WRITTEN; folders are made
                   like=None,   # `Picture` whose depth, alpha, profile, EXIF and XMP the file gets; None: 8 bits of sRGB

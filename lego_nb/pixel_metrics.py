@@ -31,12 +31,14 @@ def window_mean(v,     # B×C×H×W
         v = out
     return v
 
+# %% ../nbs/07_pixel_metrics.ipynb #b28b7fc5
 def ssim_map(x,  # B×C×H×W in [0,1], double precision
              y): # the same shape
     "Compute equation 13 in every window inside the images, B×C×(H-10)×(W-10), its second factor not below zero."
     mx,my,xx,yy,xy = (window_mean(v, 1.5, 11) for v in (x, y, x*x, y*y, x*y))
     return (2*mx*my + 1e-4)*(2*(xy - mx*my) + 9e-4).relu() / ((mx*mx + my*my + 1e-4)*((xx - mx*mx) + (yy - my*my) + 9e-4))
 
+# %% ../nbs/07_pixel_metrics.ipynb #f4974800
 def ssim(x,    # B×3×H×W in [0,1], or B×1×H×W; 11 pixels or more on each side
          ref): # the truth, the same shape
     "Compute the structural similarity, B values, the mean over channels, none negative. `UserError`: images smaller than the window."
@@ -62,6 +64,7 @@ def psnr_y(x,    # B×3×H×W in [0,1]
     "Compute `psnr` of luma, B values in dB."
     return psnr(y_channel(x), y_channel(ref))
 
+# %% ../nbs/07_pixel_metrics.ipynb #a20175f2
 def ssim_y(x,    # B×3×H×W in [0,1]
            ref): # the truth, the same shape
     "Compute `ssim` of luma rounded to 8 bits, B values."

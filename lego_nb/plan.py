@@ -38,6 +38,7 @@ def _read(data, name):
     if 'centre' in plan: return {i: tuple(min(plan['centre'], n) for n in s) for i, s in sizes.items()}, {}
     return sizes, files
 
+# %% ../nbs/88_plan.ipynb #cd942db5
 def run_parts(run): # `Run`
     "Read the parts of a run as name -> id -> (width, height), and name -> id -> file of the folders that were given"
     parts, files = _demo(run.data), {}
@@ -76,6 +77,7 @@ def evaluations_each(s): # settings
     twice = [mode == 'true_cfg' and w not in (0, 1) and s['prompt'] != s['null_prompt'] for w in scales]
     return once*(sum(1 + t for t in twice) + (s['method'] == 'inversion'))
 
+# %% ../nbs/88_plan.ipynb #643325d5
 def refine_seconds(s, # settings
                    sizes, # of the images
                    gpu): # whether there is one
@@ -104,6 +106,7 @@ def own_rates(run): # `Run`
         if r.get('n') and kind not in ('refine', 'gate'): found[kind] = r['seconds']/r['n'], "this run's times.jsonl"
     return found
 
+# %% ../nbs/88_plan.ipynb #eacbc4b1
 def stage_seconds(run, # `Run`
                   stage, # its name
                   n, # images or iterations that are to do
@@ -140,6 +143,7 @@ def _judging(run, parts, models, marks):
     text = f"judge {', '.join(who)} on {', '.join(f'{n[k]} {k}' for k in where)} images" + ': there'*(not new)
     return text, sum(n[k] for _, k in new), [*parts.get('test', parts.get('ood', {})).values()]
 
+# %% ../nbs/88_plan.ipynb #5e5525b2
 def stage_counts(run, # `Run`
                  parts, # of `run_parts`
                  gone=(), # ids whose images are made anew, of `pending`
@@ -172,6 +176,7 @@ def restorer_facts(name): # of a restorer, as in the settings
     weights = [f for f in path.rglob('*.safetensors')] if path.is_dir() else [path] if path.is_file() and name else []
     return sum(f.stat().st_size for f in weights), scale
 
+# %% ../nbs/88_plan.ipynb #7e062005
 def disk_bytes(run, # `Run`
                parts, # of `run_parts`
                counts, # of `stage_counts`
@@ -189,6 +194,7 @@ def disk_bytes(run, # `Run`
                 judging=(todo['evaluate'] + 2*len(tests))*fmean(tests or [0])*scale**2 if todo.get('evaluate') else 0)
     return {k: round(v) for k, v in need.items() if v}
 
+# %% ../nbs/88_plan.ipynb #bb81bf45
 def _standing(path):
     "The folder itself, or the nearest above it that exists"
     path = Path(path).absolute()
@@ -213,6 +219,7 @@ def oracle_folder(name): # of the oracle
     found = try_to_load_from_cache(name, 'model_index.json') if name.count('/') == 1 else None
     return Path(found).parent if isinstance(found, str) else None
 
+# %% ../nbs/88_plan.ipynb #4e44cee6
 def oracle_facts(s, # settings
                  gpu=True): # whether it would be loaded on one, where its weights have 16 bits unless --dtype says otherwise
     "Tell licence, bytes of weights in memory or None, and folder of the oracle without loading it"
@@ -263,6 +270,7 @@ def _stage_lines(run, counts, stages, gpu):
     more = f", and {', '.join(unknown)}" if unknown else ''
     return [*lines, ('Time', f'about {duration(total)}{more}' if total or not unknown else 'not known')]
 
+# %% ../nbs/88_plan.ipynb #d05177be
 def _needs(run, parts, counts, stages, gpu):
     "What is needed of memory and disk, under which licence, and what of that may be missing"
     import torch
@@ -305,6 +313,7 @@ def plan_text(run, # `Run`
              *_stage_lines(run, counts, stages, gpu), *needs, *(('Warning', o) for o in told + short), *(('Refused', o) for o in refused)]
     return '\n'.join(f'{k:8} {v}' for k, v in lines), refused
 
+# %% ../nbs/88_plan.ipynb #5f355118
 def plan_run(out, # run folder
              settings, # resolved
              stages, # that would be done

@@ -31,6 +31,7 @@ def split_photographs(folder) -> tuple: # of clean photographs
     valid = [i for i in files if i in VALIDATION] or list(files)[::4]
     return {i: f for i, f in files.items() if i not in valid}, {i: files[i] for i in valid}
 
+# %% ../nbs/94_pocket.ipynb #156cf0d1
 class PhotoCrops:
     "Cut random crops from photographs held in memory as 8-bit tensors at several scales"
     def __init__(self,
@@ -60,6 +61,7 @@ def batch(self:PhotoCrops,
         return (x.flip(2) if turn & 4 else x).float()/255
     return torch.stack([crop(i) for i in torch.multinomial(self.weights, n, True, generator=generator).tolist()])
 
+# %% ../nbs/94_pocket.ipynb #da6208a0
 def vary(
     x,         # B×3×H×W in [0,1]
     generator, # torch.Generator
@@ -149,6 +151,7 @@ def update(self:Recipe, loss): # of this step
     with torch.no_grad(): torch._foreach_lerp_(list(self.mean.parameters()), list(self.model.parameters()), 1 - decay)
     self.step += 1
 
+# %% ../nbs/94_pocket.ipynb #3c8f2319
 @patch
 def fit(self:Recipe,
     loss,          # (model, generator, step) -> scalar
@@ -202,6 +205,7 @@ def pocket_oracle(seed=0): # of its random weights
     prompts = dict(zip(['', PROMPT], zip(embeds, pooled)))
     return Oracle(net, vae, FlowMatchEulerDiscreteScheduler(), prompts, 'pocket', license='apache-2.0')
 
+# %% ../nbs/94_pocket.ipynb #fcf15ccc
 def flow_times(
     n,         # how many
     generator, # torch.Generator
@@ -226,6 +230,7 @@ def oracle_batch(
     with torch.no_grad(): x[9:] = restorer(oracle_degradation(x[9:], draws(range(9, 16)), low=15)).clamp(0, 1)
     return x, torch.arange(16) < 7
 
+# %% ../nbs/94_pocket.ipynb #6c4711e4
 def oracle_loss(
     oracle,   # `Oracle`
     crops,    # `PhotoCrops`
@@ -276,6 +281,7 @@ def verify(folder=WEIGHTS): # of weights with `hashes.json`
         fault = 'changed since it was shipped' if name in there else 'missing'
         if there.get(name) != digest: raise UserError(f'{Path(folder)/name}: {fault}; install the package again')
 
+# %% ../nbs/94_pocket.ipynb #9a073fd2
 def write_weights(
     out,      # folder to write
     restorer, # trained `PocketNet`

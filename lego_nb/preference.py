@@ -85,6 +85,7 @@ def trials(self:Study,
         first.append(dict(t, left=left, right=right, again=False))
     return first + [dict(t, left=t['right'], right=t['left'], again=True) for t in first[:self.repeats]]
 
+# %% ../nbs/65_preference.ipynb #91250eb0
 @patch
 def picture(self:Study,
     trial, # from `trials`
@@ -110,6 +111,7 @@ def _keep(answers, r, where):
     if old and old != r: raise UserError(f'{where}: rater {key[0]} answers {key[1]} a second time: two people with one name?')
     answers[key] = r
 
+# %% ../nbs/65_preference.ipynb #02cd8c1e
 def read_answers(
     files,      # paths; one that does not exist holds no answers
     study=None, # `Study`, to check methods and ids
@@ -158,6 +160,7 @@ def next(self:Session): # a trial, or None at the end
     if t != self.shown[0]: self.shown = t, time.monotonic()
     return t
 
+# %% ../nbs/65_preference.ipynb #b9115977
 @patch
 def answer(self:Session,
     choice, # 'left', 'same' or 'right'
@@ -167,6 +170,7 @@ def answer(self:Session,
     if not (t := self.next()): raise UserError(f'{self.rater} has answered everything')
     append_jsonl(dict(rater=self.rater, **t, answer=choice, seconds=round(time.monotonic() - self.shown[1], 2)), self.path)
 
+# %% ../nbs/65_preference.ipynb #1dcb1cde
 @patch
 def undo(self:Session): # the answer that was taken back, or None
     "Take the last answer back: its trial is next again"

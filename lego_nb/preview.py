@@ -34,6 +34,7 @@ def source_folder(
     if folder: image_files(folder)
     return folder
 
+# %% ../nbs/90_preview.ipynb #0a0bffa3
 def some_images(
     folder,    # of images
     n=3,       # how many
@@ -75,6 +76,7 @@ def load_oracle(
         raise UserError(f'--dtype {dtype}: choose from float32, bfloat16, float16')
     return Oracle.from_pretrained(name, find_device(device), dtype and getattr(torch, dtype), texts=texts)
 
+# %% ../nbs/90_preview.ipynb #a5c3a79a
 def one_batch(
     images,   # list of 3×H×W
     multiple, # pixels along a token
@@ -85,6 +87,7 @@ def one_batch(
     if min(h, w) < multiple: raise UserError(f'the smallest image has {h}×{w} pixels: this oracle needs {multiple} a side')
     return torch.stack([x[:, :h//multiple*multiple, :w//multiple*multiple] for x in images])
 
+# %% ../nbs/90_preview.ipynb #de724331
 def _check_arguments(steps, t0s, solvers):
     "Numbers and names of the options of `lego_check`, each inside its range"
     from lego_nb.flow import SOLVERS, evaluations, time_grid
@@ -150,6 +153,7 @@ def settings_grid(
     for s in grid: check_refine(s)
     return grid
 
+# %% ../nbs/90_preview.ipynb #4318f758
 def is_control(s) -> bool: # `RefineSettings`
     "Whether the prompt is the null prompt"
     return s.prompt == s.null_prompt
@@ -200,6 +204,7 @@ def over_images(rows) -> list: # of `beside_control`
     for r in rows: groups.setdefault(r['setting'], []).append(r)
     return [dict(g[0], image=len(g), **{k: mean(g, k) for k in keys}) for g in groups.values()]
 
+# %% ../nbs/90_preview.ipynb #21122d7f
 def preview_table(
     rows:list,            # of `preview`
     metric='niqe-pocket', # name

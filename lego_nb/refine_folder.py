@@ -59,6 +59,7 @@ def work(self:Refiner,
     return [([c[k] for c in y], row, dict(id=i, vae_psnr=round(float(info['vae_psnr'][k]), 2), **facts))
             for k, (i, row) in enumerate(zip(ids, rows))]
 
+# %% ../nbs/49_refine_folder.ipynb #88139f83
 @patch
 def score(self:Refiner,
     ids,      # of a batch

@@ -117,6 +117,7 @@ def enlarged_size(
     f = max(1., (min_side or 0)/min(height, width))
     return round(height*f), round(width*f)
 
+# %% ../nbs/43_refinement.ipynb #140871dc
 def enlarged(
     x, # images B×3×H×W
     min_side=None, # of the result, in pixels; None: leave `x` alone

@@ -54,6 +54,7 @@ def data_uri(
     im.save(buffer, kind, **(dict(optimize=True) if kind == 'png' else dict(quality=88)))
     return f'data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}'
 
+# %% ../nbs/83_report.ipynb #6554cdb4
 def svg(
     figure, # function that makes a matplotlib Figure
 ): # Markup, an <svg> element
@@ -67,6 +68,7 @@ def svg(
     text = buffer.getvalue().replace(ink, 'currentColor')
     return Markup(text[text.index('<svg'):].strip())
 
+# %% ../nbs/83_report.ipynb #b0e96005
 @functools.lru_cache
 def _template():
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -90,6 +92,7 @@ def clock(
     m, s = divmod(round(s), 60)
     return f'{m} min {s:02d} s' if m < 60 else f'{m//60} h {m%60:02d} min'
 
+# %% ../nbs/83_report.ipynb #bb3f5b8c
 def _run(r):
     rest = {k: v if isinstance(v, dict) else {k: v} for k, v in r.config.items() if k != 'settings'}
     parts, total = {k.capitalize(): dict(_flat(v)) for k, v in {'': r.settings, **rest}.items()}, {}
@@ -141,6 +144,7 @@ def _control(r):
     text = prompt_adds(r.control, by)
     return dict(text=text[0].upper() + text[1:], score=by, lines=lines)
 
+# %% ../nbs/83_report.ipynb #4c3e52b8
 def _gate(r):
     if not r.pseudo: return None
     s = GateSettings.of(r.settings)
@@ -173,6 +177,7 @@ def report_html(
         control=_control(r), targets=_targets(r, n), gate=_gate(r), run=_run(r), files=_files(r),
         training=svg(lambda: loss_plot(r.logs)) if r.logs else None)).lstrip()
 
+# %% ../nbs/83_report.ipynb #bf1967c2
 def write_report(
     folder, # a run folder
     most=4_000_000, # size of the page, bytes: with many or large images fewer are shown

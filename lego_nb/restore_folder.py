@@ -66,6 +66,7 @@ def work(self:Stage0,
     with each_pass(self.restorer, x.shape[:-3:-1], tile, lambda share: self.advance(share*len(ids))):
         return self.restorer.restore(x.contiguous(memory_format=self.layout), tile=tile)
 
+# %% ../nbs/27_restore_folder.ipynb #d3fd2859
 @patch
 def cut(self:Stage0, size): # (height, width)
     "Take tiles of half the side for images of this size from now on; False when they cannot be smaller"
@@ -77,6 +78,7 @@ def cut(self:Stage0, size): # (height, width)
     self.say(f'  out of memory with an image of {size[1]}×{size[0]}: going on in tiles of {tile}')
     return True
 
+# %% ../nbs/27_restore_folder.ipynb #16469ab5
 def restore_folder(
     restorer, # has restore(y, tile=), as `NetRestorer`
     files, # id -> Path of a degraded image, as from `image_files`

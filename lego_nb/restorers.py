@@ -26,6 +26,7 @@ class Block(nn.Module):
     def forward(self, x): # B×width×H×W
         return x + self.conv2(F.relu(self.conv1(x)))
 
+# %% ../nbs/22_restorers.ipynb #6ae3574e
 class PocketNet(nn.Module):
     "Predict the residual of an image: B×3×H×W to the same, even sides."
     multiple = 2
@@ -131,6 +132,7 @@ def grow(self:NetRestorer, y): # B×C×H×W
     y = F.pad(y, (0, min(W - w, w - 1), 0, min(H - h, h - 1)), mode='reflect')
     return F.pad(y, (0, W - y.shape[-1], 0, H - y.shape[-2]), mode='replicate')
 
+# %% ../nbs/22_restorers.ipynb #175bf691
 @patch
 def predict(self:NetRestorer, y): # B×3×H×W in [0,1]
     "Pass images through the net, with gradients: B×3×(H·scale)×(W·scale), not clamped."
@@ -155,6 +157,7 @@ def loss(self:NetRestorer,
     losses = criterion(self.predict(y), x)
     return losses.mean() if reduction == 'mean' else losses
 
+# %% ../nbs/22_restorers.ipynb #76a4381d
 @patch
 def forward(self:NetRestorer,
     y, # B×3×H×W in [0,1]
@@ -207,6 +210,7 @@ def _detect(state, source):
         raise UserError(f'spandrel cannot load {source} ({str(e) or "no architecture has these tensors"}): use a checkpoint it lists. '
                         'Restormer, MPRNet and others need `pip install spandrel_extra_arches`.') from None
 
+# %% ../nbs/22_restorers.ipynb #0b1bf2c1
 def _unwrapped(state, source):
     "The state dict in a checkpoint that spandrel knows, and its model. `UserError`: there is none"
     fault = UserError(f'{source} holds no tensors: give a checkpoint of a network.')
@@ -234,6 +238,7 @@ def _names(model, state, source):
     net = _detect(numbers, source).model
     return {k: own[int(v.flatten()[0])] for k, v in net.state_dict().items()}
 
+# %% ../nbs/22_restorers.ipynb #38528c2f
 def _with_level(net, y): return net(torch.cat([y, torch.full_like(y[:, :1], 15/255)], 1))
 
 def _spandrel(state, source):

@@ -70,6 +70,7 @@ def plan(self:RunData, name): # a key of `ROLES`
     kind, plan = find_layout(self[name]), _table8(self, name)
     return kind, plan if plan.get('layout') == kind else {}
 
+# %% ../nbs/84_run_data.ipynb #31c60d79
 @patch
 def cut(self:RunData, name): # a key of `FOLDERS`
     "Whether Table 8 cuts a part into crops, which stand in data/"
@@ -83,6 +84,7 @@ def part(self:RunData, name, # a key of `ROLES`
     if (name, uncut) not in self._parts: self._parts[name, uncut] = self._read(name, uncut)
     return self._parts[name, uncut]
 
+# %% ../nbs/84_run_data.ipynb #7d0b47ee
 @patch
 def _read(self:RunData, name, uncut):
     from lego_nb.crops import read_part
@@ -109,6 +111,7 @@ def _plain(self:RunData, name, role):
         if not plan or has_pairs(folder): raise
         raise UserError(f"{e} Or {plan['layout']} as it is unpacked: {expected_tree(plan['layout'], plan['split'], folder)}.") from None
 
+# %% ../nbs/84_run_data.ipynb #1d715927
 @patch
 def ood_files(self:RunData):
     "The unlabelled images, id -> file, at most `first_n`"
@@ -134,6 +137,7 @@ def held_out(self:RunData):
     n = min(self.settings['hold_out'], max(1, len(files)//10))
     return {i: files[i] for i in list(files)[len(files) - n:]}
 
+# %% ../nbs/84_run_data.ipynb #271e3b77
 @patch
 def id_pairs(self:RunData):
     "The in-distribution pairs of Stage 2: `Pairs`, or `Degraded` where they are made from clean images"
@@ -147,6 +151,7 @@ def id_pairs(self:RunData):
     if not plan: raise UserError(f"--id-pairs {self['id_pairs']}: {kind} has clean images alone; make pairs of them, or take its preset")
     return Degraded(files, plan['degradation'], TABLE8[self.settings['preset']]['scale'], self.settings['crop'])
 
+# %% ../nbs/84_run_data.ipynb #e44c7d59
 @patch
 def test_sets(self:RunData):
     "Split -> (id -> (degraded file, clean file or None)) of everything this run can be judged on"
@@ -183,6 +188,7 @@ def check_splits(self:RunData, names=ROLES): # parts that are compared
     train, test = ([f for n in o for f in there.get(n, [])] for o in (('id_pairs', 'ood'), ('test', 'test_id')))
     if test: check_disjoint(train=train, test=test)
 
+# %% ../nbs/84_run_data.ipynb #b76e8764
 @patch
 def check_fit(self:RunData, pairs, # `Pairs` or `Degraded`
               scale, # by how much the restorer enlarges
@@ -193,6 +199,7 @@ def check_fit(self:RunData, pairs, # `Pairs` or `Degraded`
         raise UserError(f"--restorer {self.settings['restorer']} enlarges by {scale}, the pairs of this preset by {own}")
     check_pairs(pairs, scale, crop)
 
+# %% ../nbs/84_run_data.ipynb #1c9ebaf0
 @patch
 def too_small(self:RunData, files): # id -> file, or its width and height
     "List the ids of images that have no room for a training crop"
@@ -207,6 +214,7 @@ def check_room(self:RunData, files): # id -> file, or its width and height, of t
     if len(small) == len(files): raise UserError(f'{text}: take a smaller --crop')
     return f"{text} and will not be trained on: {', '.join(small[:3])}"
 
+# %% ../nbs/84_run_data.ipynb #3ff2bc31
 @patch
 def unread(self:RunData, name): # a key of `ROLES`
     "Say in a line which files of a folder are left out and how they could be read, None without any"

@@ -60,6 +60,7 @@ def timed(self:Run, stage, # its name, and of what
     kind, _, name = stage.partition(' ')
     self.say(f"{titles.get(kind, 'Stage 1')}  {name or kind}: {n} {unit} in {duration(seconds)}")
 
+# %% ../nbs/85_run_folder.ipynb #2df92de7
 @patch
 def meet(self:Run):
     "Wait until every process of the launcher is here"
@@ -71,6 +72,7 @@ def meet(self:Run):
         self._group = dist.new_group(backend='gloo', timeout=timedelta(days=30))
     dist.barrier(self._group)
 
+# %% ../nbs/85_run_folder.ipynb #c41c0b2c
 @patch
 @contextmanager
 def turn(self:Run):
@@ -94,6 +96,7 @@ def anew(self:Run):
     except (ValueError, TypeError):
         raise UserError(f'{f} is damaged: remove it, {self.out}/checkpoints and {self.out}/evaluation to adapt anew') from None
 
+# %% ../nbs/85_run_folder.ipynb #a6193d69
 @patch
 def mark(self:Run, add=(), # notes for `anew.json`
          done=()): # notes that go
@@ -104,6 +107,7 @@ def mark(self:Run, add=(), # notes for `anew.json`
     if new and new != old: write_json(sorted(new), self/'anew.json')
     elif not new: (self/'anew.json').unlink(missing_ok=True)
 
+# %% ../nbs/85_run_folder.ipynb #4c6b07d6
 @patch
 def recorded(self:Run):
     "The inputs that this run was made from, as `81_inputs` keeps them, or None"
@@ -111,6 +115,7 @@ def recorded(self:Run):
     if not hasattr(self, '_recorded'): self._recorded = read_inputs(self.out)
     return self._recorded
 
+# %% ../nbs/85_run_folder.ipynb #ab8356a7
 @patch
 def _held(self:Run):
     "The pairs that were kept for judging when something was made of the others that is still valid, or None"
@@ -133,6 +138,7 @@ def failures(self:Run, stage, # restore, refine or control
         append_jsonl(dict(stage=stage, id=i, cause=cause(e), reason=reason(e)), f)
         print(f'  failed: {i}: {reason(e)}', flush=True)
 
+# %% ../nbs/85_run_folder.ipynb #f9a5a8b9
 @patch
 def failed(self:Run):
     "Id -> record of the images that failed in a stage and have not got through it since"
@@ -144,6 +150,7 @@ def grouped(failed): # from `Run.failed`
     "Say how many failed, by cause"
     return ', '.join(f'{v} {k}' for k, v in Counter(r.get('cause', 'other') for r in failed.values()).most_common())
 
+# %% ../nbs/85_run_folder.ipynb #2e6453cc
 @patch
 def summary(self:Run):
     "How many images are finished, how many failed, and why"
@@ -166,6 +173,7 @@ def kept(self:Run):
     "Rows of `metadata.jsonl` that passed the gate"
     return [r for r in read_jsonl(self/'pseudo/metadata.jsonl') if r['kept']]
 
+# %% ../nbs/85_run_folder.ipynb #2d39f763
 @patch
 def models(self:Run):
     "Name -> restorer path of what there is to judge"
@@ -180,6 +188,7 @@ def load(self:Run, restorer, # its name or path
     from lego_nb.load_restorer import load_restorer
     return load_restorer(restorer, self.device, self.settings['loss'], dtype)
 
+# %% ../nbs/85_run_folder.ipynb #3ed2143b
 @patch
 def keep(self:Run, model, # restorer
          name, # adapted, supervised, ...
@@ -212,6 +221,7 @@ def gate_settings(self:Run):
         raise UserError(f"--gate {name}: no such metric; niqe-pocket ships, nima is the paper's")
     return GateSettings.of(self.settings)
 
+# %% ../nbs/85_run_folder.ipynb #b2c1bd19
 @patch
 def finetune_settings(self:Run, **changes): # that take the place of the run's
     "The part of the settings that Stage 2 reads"
@@ -237,6 +247,7 @@ def unchanged(run): # `Run`
             raise UserError(f"{option(name)} {run.data[name]}: {len(odd)} files have changed meanwhile ({', '.join(odd[:3])}); "
                             'the same command takes them in')
 
+# %% ../nbs/85_run_folder.ipynb #33363eed
 def changes(run, # `Run`
             known, # its `config.json`, or None
             stages=(), # that are to be done; none: all
@@ -292,6 +303,7 @@ def _allowed(run, change, now, old, stages, busy=()):
         change, now = {k: o for k, o in change.items() if k != n}, {**now, n: old[n]}
     return change, now
 
+# %% ../nbs/85_run_folder.ipynb #d6c00148
 def _found(run, settings):
     "Record the inputs of a run that an older version began, as they are now. `UserError`: it was made from others"
     old = Run(run.out, {**PRESETS[settings['preset']], **dict.fromkeys(FOLDERS), **settings}, run._device)
@@ -326,6 +338,7 @@ def _effect(run, change):
     judge = [*old, *(k for k, v in tests.items() if v)] if (run/'evaluation/scores.csv').exists() else []
     return gone, named, new, fit, stale, marks | {f'finetune {m}' for m in old} | {f'judge {o}' for o in judge}
 
+# %% ../nbs/85_run_folder.ipynb #e7247eb4
 def pending(run, # `Run`
             stages=()): # that are to be done; none: all
     "Tell ids whose images a start would make anew, and what else it would do again (`again`), writing nothing. `UserError`: it is refused"
@@ -352,6 +365,7 @@ def take_in(run, # `Run`
     if record != run.recorded(): write_inputs(run.out, **record)
     run._recorded = record
 
+# %% ../nbs/85_run_folder.ipynb #c17c667d
 def _drop(run, ids, scores=(), fit=False):
     "Remove what was made of some images; of those in `scores` what the gate looks at; with `fit` all targets, which were fitted together"
     for i in ids:

@@ -52,6 +52,7 @@ def _resize_taps(n, to, mode, total):
     weight = torch.where(mode==0, area, torch.where(mode==1, (1-d).clamp(min=0), _cubic(d)))
     return index.clamp(min=0).minimum(n-1), weight*(i < to)
 
+# %% ../nbs/12_second_order.ipynb #434e29a9
 def _weighted_rows(x, index, weight):
     "S weighted sums of the rows of each image, B×S×...: `x` is B×N×..., the others B×S×taps"
     b,n,*rest = x.shape
@@ -185,6 +186,7 @@ def second_order(x,      # B×3×H×W in [0,1]
     each(one, len(parts), x.device)
     return y.clamp(0,1)
 
+# %% ../nbs/12_second_order.ipynb #b50d4d2d
 def weak(x,        # B×3×H×W in [0,1]
          draws,    # the images' random streams
          scale=1,  # 4 for the paper's super-resolution

@@ -36,6 +36,7 @@ def check_settings(settings): # name of an option -> value
     for k, v in settings.items():
         if k in OPTIONS: OPTIONS[k].check(v)
 
+# %% ../nbs/80_settings.ipynb #f7bad584
 class RunSettings(dict):
     "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `refine`, `gate`, `finetune` are the parts of them"
     @classmethod

@@ -33,6 +33,7 @@ def _card_of(folder, base=None, license=None):
     if (folder/'README.md').exists(): return (folder/'README.md').read_text(encoding='utf-8')
     return card_text(dict(net=json.loads((folder/'config.json').read_text(encoding='utf-8')), base=base, base_license=license))
 
+# %% ../nbs/93_share.ipynb #47119b32
 def _upload(folder, repo_id, private):
     "To the hub. `UserError`: no network, no right"
     from huggingface_hub import HfApi

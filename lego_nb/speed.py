@@ -37,6 +37,7 @@ def eager_blocks(oracle): # `Oracle`, changed in place and returned
     for o in repeated_blocks(oracle.transformer).values(): vars(o).pop('forward', None)
     return oracle
 
+# %% ../nbs/33_speed.ipynb #fc9a5f91
 def compile_blocks(oracle,        # `Oracle`, changed in place and returned
                    dynamic=False, # False: once for every shape of a batch
                    **kwargs):     # for `torch.compile`
@@ -87,6 +88,7 @@ class Float8Linear(nn.Module):
         y = torch._scaled_mm(q, self.weight.t(), scale, self.scale, bias=bias, out_dtype=torch.bfloat16)
         return y.view(*x.shape[:-1], -1).to(x.dtype)
 
+# %% ../nbs/33_speed.ipynb #4b18c75f
 def check_float8(device): # torch device
     "Refuse, by `UserError`, a device that does not multiply e4m3 matrices with a scale for each row."
     try:
@@ -106,6 +108,7 @@ def swap_modules(transformer, # changed in place
         setattr(transformer.get_submodule(parent), name, o)
     return old
 
+# %% ../nbs/33_speed.ipynb #5d4e123e
 def float8_linears(transformer): # changed in place; before `compile_blocks`, not after
     "Put 8-bit products into the blocks' large linear layers; returns name -> replaced nn.Linear. `UserError`: no device or layer fits."
     check_float8(transformer.device)
@@ -115,6 +118,7 @@ def float8_linears(transformer): # changed in place; before `compile_blocks`, no
     if not new: raise UserError('8-bit products need sides that are multiples of 16; no linear layer has them')
     return swap_modules(transformer, new)
 
+# %% ../nbs/33_speed.ipynb #d23aa0ee
 def check_speed(speed,   # None, compile, fp8, or fp8,compile
                 device): # torch device
     "Refuse, by `UserError`, a machine that lacks what a setting of speed needs."

@@ -31,6 +31,7 @@ def restore(run): # `Run`
     run.timed('restore', began, len(todo))
     if failed and not any((run/'pseudo/restored').rglob('[!.]*.png')): raise Failed(f'not one of {len(todo)} images could be restored')
 
+# %% ../nbs/87_stages.ipynb #792227c6
 def _adopt(run, ids):
     "Take the restorations of `ids` from the folder of the settings"
     from lego_nb.images import read_image, write_image
@@ -183,6 +184,7 @@ def finetune(run): # `Run`
                            run/'pseudo'/r['targets_file_name'] if name == 'adapted' else files[r['id']]) for r in rows])
         run.timed(f'finetune {name}', began, run.settings['iterations'], 'iterations')
 
+# %% ../nbs/87_stages.ipynb #f4fb7911
 def _nothing(run, small):
     "Why there is nothing to train on; also in `verdict.json`, where there is no model for that reason"
     why = f"no pseudo-pair has room for a crop of {run.settings['crop']} ({small} are smaller)" if small else 'the gate kept no pseudo-pair'
@@ -232,6 +234,7 @@ def evaluate(run): # `Run`
         write_scores(rows, f)
     run.timed('evaluate', began, len({(r['model'], r['split'], r['image']) for r in rows}) - old, 'restorations')
 
+# %% ../nbs/87_stages.ipynb #f2172451
 def _valid_scores(run, rows):
     "The scores that are of the test images and the models that are there; the others go, with their images"
     from lego_nb.evaluation import write_scores
@@ -285,6 +288,7 @@ def _check_refining(run):
         check_speed(s['speed'], run.device)
     if s['gate_mode'] != 'none': gate_metric(s['gate'], run.device)
 
+# %% ../nbs/87_stages.ipynb #78c01cb3
 def _check_training(run):
     "`UserError` for what would stop Stage 2: its settings, pairs that do not fit the restorer, images smaller than a crop"
     from lego_nb.datasets import check_pairs
@@ -318,6 +322,7 @@ def open_run(run, # `Run`
         if run.holder: run.holder.at_work()
     return run
 
+# %% ../nbs/87_stages.ipynb #54a6595a
 def _check(run, stages, change):
     "`UserError` for what would stop one of `stages`, as far as it is still to do"
     if 'refine' in stages and (run.missing('targets', run.data.ood_files()) or {'ood', 'restored'} & {*change}): _check_refining(run)
@@ -343,6 +348,7 @@ def go(run, # `Run`
             import torch.distributed as dist
             if dist.is_initialized(): dist.destroy_process_group()
 
+# %% ../nbs/87_stages.ipynb #72651d45
 def _go(run, stages):
     if run.launched and 'finetune' in stages and run.settings['batch_size'] < run.shard[1]:
         raise UserError(f"--batch_size {run.settings['batch_size']}: {run.shard[1]} processes need at least one image each")
@@ -361,6 +367,7 @@ def _go(run, stages):
     run.meet() # a launcher ends all processes with the first one that exits with an error
     return 1 if run.failed() and {'restore', 'refine'} & set(stages) else None
 
+# %% ../nbs/87_stages.ipynb #477c5671
 def _each(run, stages):
     "One stage after the other; every process waits for the others in between"
     do = {f.__name__: f for f in (restore, refine, gate, finetune, evaluate, report)}

@@ -76,6 +76,7 @@ def blend(
     "Mix both images; α = 0 and α = 1 are exact"
     return torch.lerp(moved, restored, alpha).clamp(0, 1)
 
+# %% ../nbs/72_transport.ipynb #4cfeb5dd
 @patch
 def encode(self:Transport,
     x, # B×3×H×W in [0,1], any size
@@ -86,6 +87,7 @@ def encode(self:Transport,
     if low or right: x = F.pad(x, (0, right, 0, low), mode='replicate')
     return self.latents.encode(x.to(self.latents.device))
 
+# %% ../nbs/72_transport.ipynb #5d0efaa1
 @patch
 def decode(self:Transport,
     z, # B×C×h×w
@@ -94,6 +96,7 @@ def decode(self:Transport,
     "Latents as images of the size of `x`, on its device"
     return self.latents.decode(z)[..., :x.shape[-2], :x.shape[-1]].to(x)
 
+# %% ../nbs/72_transport.ipynb #fecf590b
 @patch
 def __call__(self:Transport,
     x,        # B×3×H×W restored in [0,1], any size
@@ -102,6 +105,7 @@ def __call__(self:Transport,
     "Transport images"
     return blend(self.decode(self.move(self.encode(x)), x), x, alpha)
 
+# %% ../nbs/72_transport.ipynb #3cc633a5
 @patch
 def ends(self:Transport,
     x, # B×3×H×W restored
@@ -132,6 +136,7 @@ def facts(self:Transport):
     seen = {f'{k}_{o}': getattr(g, o) for k, g in sides for o in ('images', 'patches')}
     return how | seen | dict(w2=round(w2(s, t), 4))
 
+# %% ../nbs/72_transport.ipynb #80132ebe
 @patch
 def save(self:Transport,
     path, # .safetensors
@@ -143,6 +148,7 @@ def save(self:Transport,
     with atomic_path(path) as part: save_file(tensors, part, metadata=dict(transport=json.dumps(self.facts())))
     return Path(path)
 
+# %% ../nbs/72_transport.ipynb #858dec5f
 def load_transport(
     path,         # a file of `Transport.save`
     device='cpu', # torch device
@@ -194,6 +200,7 @@ def curve_means(
     groups = {a: [r for r in rows if r['alpha'] == a] for a in dict.fromkeys(r['alpha'] for r in rows)}
     return [dict(alpha=a, **{k: sum(r[k] for r in g)/len(g) for k in g[0] if k not in ('image', 'alpha')}) for a, g in groups.items()]
 
+# %% ../nbs/72_transport.ipynb #d1827f00
 def curve_plot(
     curves,          # dict: name -> rows of `alpha_curve`
     x='psnr',        # distortion, a metric of the rows

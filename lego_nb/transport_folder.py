@@ -107,6 +107,7 @@ def restored_files(
     from lego_nb.load_restorer import load_restorer
     return files, load_restorer(restorer, device)
 
+# %% ../nbs/73_transport_folder.ipynb #6baf1892
 def write_demo_folders(
     out,  # Path: gets natural, degraded, test/lq, test/gt
     n=12, # crops on each side of the fit
@@ -154,6 +155,7 @@ def _write_curve(out, rows):
         with atomic_path(out/'curve.png') as part: curve_plot({'transport': rows}, names[0], names[-1], dpi=150).savefig(part)
     return text
 
+# %% ../nbs/73_transport_folder.ipynb #683eec0f
 def _transport_curve(op, restored, truth, out, alphas, metrics):
     "Judge every α on images with a truth. `UserError`: an image without one, an unknown metric"
     from lego_nb.metrics import metric

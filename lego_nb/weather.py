@@ -23,6 +23,7 @@ def streaks(x,        # B×3×H×W, for its shape and device
     k = motion_kernels(length, math.pi/2 - angle*math.pi/180, 2*math.ceil(longest/2) + 3)
     return (filter2d(drops.float(), k, 'circular')*per_image(length, x)).clamp(0,1)
 
+# %% ../nbs/13_weather.ipynb #a0e459ab
 def rain(x,                     # B×3×H×W in [0,1]
          draws,                 # the images' random streams
          density=(.001, .006),  # range of the share of pixels where a drop starts
@@ -42,6 +43,7 @@ def scatter(x,         # B×3×H×W in [0,1]
     "Mix an image with the light of the sky by Koschmieder's law."
     return x*t + per_image(airlight, x)*(1-t)
 
+# %% ../nbs/13_weather.ipynb #b69c62e6
 def random_depth(x,        # B×C×H×W, for its shape and device
                  draws,    # the images' random streams
                  cells=4,  # of the random field along each side
@@ -53,6 +55,7 @@ def random_depth(x,        # B×C×H×W, for its shape and device
     smooth = F.interpolate(rough, (h,w), mode='bicubic', align_corners=True).sigmoid()
     return share*ramp + (1-share)*smooth
 
+# %% ../nbs/13_weather.ipynb #47580226
 def haze(x,               # B×3×H×W in [0,1]
          draws,           # the images' random streams
          beta=(.6, 1.8),  # range of the scattering over the largest distance

@@ -99,6 +99,7 @@ def gated(
     kept = {r['id'] for r in read_jsonl(log) if r['kept']}
     return [r for r in read_jsonl(run/'pseudo/metadata.jsonl') if r['id'] in kept]
 
+# %% ../../nbs/experiments/arms.ipynb #56613a0e
 def train_arm(
     run:Run,  # with its targets gated
     name,     # of the checkpoint
@@ -129,6 +130,7 @@ def mean_psnr(
     ids = image_files(run/'pseudo/restored')
     return sum(psnr(read_image(files[i])[None], read_image(truth[i])[None]).item() for i in ids)/len(ids)
 
+# %% ../../nbs/experiments/arms.ipynb #76afd7f5
 def target_gains(
     run:Run,                         # with the truth of its out-of-distribution images
     kinds=('oracle', 'null', 'nlm'), # see `control_targets`
@@ -179,6 +181,7 @@ def run_seed(
     if arms is not None: evaluate(run)
     return run
 
+# %% ../../nbs/experiments/arms.ipynb #efed471d
 def save_text(
     text, # without the last line end
     path, # of the file

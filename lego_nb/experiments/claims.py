@@ -28,6 +28,7 @@ def paper_table(
         if r['table'] == name and preset in (None, r['preset']): table.setdefault(r['row'], {})[r['column']] = r['value']
     return table
 
+# %% ../../nbs/experiments/claims.ipynb #91a21658
 def number(
     text, # of a printed cell
 ):        # float
@@ -80,6 +81,7 @@ def models_of(
     "The models a table compares, in its order."
     return list(dict.fromkeys([*TABLES[name]['rows'].values(), *TABLES[name].get('also', [])]))
 
+# %% ../../nbs/experiments/claims.ipynb #47d3c839
 def row_name(
     name,   # of a table
     preset, # that was run
@@ -101,6 +103,7 @@ def scores_of(
     mine = [r for r in rows if (r['model'], r['metric'], r['split']) == (model, metric, split)]
     return pd.DataFrame(mine).groupby(['seed', 'photograph'])['value'].mean().to_dict() if mine else {}
 
+# %% ../../nbs/experiments/claims.ipynb #727238d4
 @functools.lru_cache
 def sign(
     metric, # its name
@@ -110,6 +113,7 @@ def sign(
     smaller = {metric_of(r['column'], p) for r in _printed() if r['column'][-1] == '↓' for p in PRESETS}
     return -1 if metric in smaller or pyiqa_configs().get(metric, {}).get('lower_better') else 1
 
+# %% ../../nbs/experiments/claims.ipynb #4fa927a4
 def lead(
     rows,          # long-form scores
     a,             # model
@@ -121,6 +125,7 @@ def lead(
     x, y = (scores_of(rows, m, metric, split) for m in (a, b))
     return {k: sign(metric)*(x[k] - y[k]) for k in x if k in y}
 
+# %% ../../nbs/experiments/claims.ipynb #249ee35b
 def ahead(
     rows,        # long-form scores
     a,           # model
@@ -141,6 +146,7 @@ def verdict(
     "Say whether a claim held."
     return 'open' if low <= 0 <= high or low == high else 'yes' if low > 0 else 'no'
 
+# %% ../../nbs/experiments/claims.ipynb #46e85c17
 def judge_claim(
     rows,    # long-form scores
     a,       # model that is said to be ahead
@@ -169,6 +175,7 @@ def paper_lead(
     if x is None or y is None: return None
     return round((number(x) - number(y))*(-1 if column[-1] == '↓' else 1), len(x.partition('.')[2]))
 
+# %% ../../nbs/experiments/claims.ipynb #28b8277b
 def judge_claims(
     name,   # of the table
     preset, # that was run
@@ -208,6 +215,7 @@ def title(
     split, slash, metric = key.rpartition('/')
     return caption(metric) + ('↓' if sign(metric) < 0 else '↑') + SPLITS.get(split, '') if slash else key
 
+# %% ../../nbs/experiments/claims.ipynb #b9d46358
 def claim_lines(
     result, # of a table
 ):          # lists of cells

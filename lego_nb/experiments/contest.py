@@ -48,6 +48,7 @@ def judge_contest(
     found = [(whose, judge_claim(rows, *claim)) for whose, *claim in CLAIMS]
     return [dict(c, whose=whose) for whose, c in found if c]
 
+# %% ../../nbs/experiments/contest.ipynb #34da95df
 def summary(
     task,  # of `TASKS`
     found, # of `contest_seed`, one for each seed
@@ -87,6 +88,7 @@ def _entrant_lines(
         res.append([name, f"{p['score']:.2f}", *over, *map(shown, others), '' if none else f"{r['train']:.0f}", f"{1000*r['image']:.0f}"])
     return res
 
+# %% ../../nbs/experiments/contest.ipynb #35083272
 def overview_lines(
     results, # of `summary`
 ):           # lists of cells
@@ -94,6 +96,7 @@ def overview_lines(
     return [['', *(r['task'] for r in results)],
             *[[name, *(signed(r['rows'][m]['ood/psnr']['lead']) for r in results)] for m, name in ENTRANTS.items() if m != 'unadapted']]
 
+# %% ../../nbs/experiments/contest.ipynb #351d4c86
 def contest_claims(
     results, # of `summary`
 ):           # lists of cells
@@ -121,6 +124,7 @@ def _task_markdown(
         'Leads are over no adaptation, counted so that more is better.', markdown_grid(_entrant_lines(result)),
         f"Targets over restorations, dB by seed: {'; '.join(targets)}. PSNR of {'; '.join(sums)}. Kept by the gate: {kept}."])
 
+# %% ../../nbs/experiments/contest.ipynb #e308cef2
 def contest_markdown(
     results, # of `summary`
 ):           # text

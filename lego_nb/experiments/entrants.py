@@ -76,6 +76,7 @@ def _lego_on(
         with clocked(res, 'id-only'): train_arm(res, 'id-only')
     return res
 
+# %% ../../nbs/experiments/entrants.ipynb #482608f4
 def _train_all(
     run:Run, # of a task
     task,    # of `TASKS`
@@ -110,6 +111,7 @@ def _fit_dot(
             fit_files(files, clean, n=len(files), device=run.device).save(path)
     return load_transport(path, run.device)
 
+# %% ../../nbs/experiments/entrants.ipynb #e2739fd0
 def _transport_tests(
     run:Run, # of a task
     op,      # `Transport`
@@ -146,6 +148,7 @@ def _test_images(
     _transport_tests(run, _fit_dot(run, image_files(run/'pseudo/restored'), 'dot'), 'unadapted', DOT)
     _transport_tests(run, _fit_dot(run, image_files(run/'controls/adapted'), 'adapted+dot'), 'adapted', {'adapted+dot': 0.})
 
+# %% ../../nbs/experiments/entrants.ipynb #7ad4f018
 def _judge_tests(
     run:Run, # of a task
     task,    # of `TASKS`
@@ -177,6 +180,7 @@ def _training_seconds(
     after = {'baryir+old': ['id-only'], 'baryir+lego': ['labels', 'adapted']}
     return res | {'unadapted': 0, **{k: res['baryir'] + sum(lego[w] for w in parts) for k, parts in after.items()}}
 
+# %% ../../nbs/experiments/entrants.ipynb #6adcd98d
 def _image_seconds(
     run:Run, # of a task
     models,  # name -> what `load_restorer` takes

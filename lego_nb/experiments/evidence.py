@@ -33,6 +33,7 @@ def arm_table(
     for r in table: r['share'] = r['ood']/full if full else None
     return table
 
+# %% ../../nbs/experiments/evidence.ipynb #f335d97c
 def arm_markdown(
     table, # from `arm_table`
 ):         # text

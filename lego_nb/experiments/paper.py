@@ -30,6 +30,7 @@ def _measure_cost(
     write_json(res, f)
     return res
 
+# %% ../../nbs/experiments/paper.ipynb #07e865f2
 def _costs(
     run,    # `Run`
     models, # names
@@ -55,6 +56,7 @@ def _metrics_of(
     columns = dict.fromkeys(c for row in paper_table(name).values() for c in row)
     return [metric_of(c, preset) for c in columns if c not in ('Parameter↓', 'Latency↓')]
 
+# %% ../../nbs/experiments/paper.ipynb #b0838ab4
 def _measure(
     run,        # `Run` that was evaluated
     models,     # that are in the table
@@ -105,6 +107,7 @@ def _pass_line(
         return psnr(*(read_image(f)[None] for f in (run/f"pseudo/{kind}/{r['id']}.png", truth[r['id']]))).item()
     return line, [(r['kept'], t := quality(r, 'targets'), t - quality(r, 'restored')) for r in rows]
 
+# %% ../../nbs/experiments/paper.ipynb #7ec67c8c
 def apart(
     a,      # numbers of one group
     b,      # of another
@@ -132,6 +135,7 @@ def table_cells(
         if found: res[row_name(name, preset, m)] = {k: [round(o, 5) for o in v] for k, v in found.items()}
     return res
 
+# %% ../../nbs/experiments/paper.ipynb #f64af51d
 def show_cell(
     ours,      # [mean, low, high], a number, a text, or None
     text=None, # as the paper prints it
@@ -181,6 +185,7 @@ def table_markdown(
         parts += [f'Claims of the paper: {count}.', markdown_grid(claim_lines(result))]
     return '\n\n'.join([*parts, *result['notes']])
 
+# %% ../../nbs/experiments/paper.ipynb #113a5707
 def _notes_of(
     name,        # of the table
     preset,      # that was run
@@ -219,6 +224,7 @@ def _paper_seed(
         if m[0] == '+': refined(run, image_files(images/'unadapted'), images/m, m[1:], records=run/f'evaluation/{m}.jsonl')
     return run, *(_measure(run, models, _metrics_of(name, preset), results) if arms else ([], {}))
 
+# %% ../../nbs/experiments/paper.ipynb #15509778
 def _table_ten(
     preset, # that was run
     runs,   # one for each seed

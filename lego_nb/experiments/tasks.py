@@ -141,6 +141,7 @@ def updates(
     "How long to train."
     return max(1, round(LENGTHS[what]*settings['iterations']/LENGTHS['finetune']))
 
+# %% ../../nbs/experiments/tasks.ipynb #31eaeaab
 def start(
     name,     # of the task
     out,      # folder of the restorer
@@ -173,6 +174,7 @@ def open_task(
     s['restorer'] = start(name, Path(out)/'restorer', s)
     return open_run(Run(Path(out)/'run', s, device))
 
+# %% ../../nbs/experiments/tasks.ipynb #a4d6b6fc
 @contextmanager
 def clocked(
     run:Run, # whose costs.jsonl gets a line

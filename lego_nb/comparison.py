@@ -14,7 +14,7 @@ from .console import cause, progress
 from .datasets import counted_as
 from .distances import inception, kept_features, set_distances
 from .evaluation import read_scores, write_scores
-from .files import UserError, image_files, write_json
+from .files import UserError, first_few, image_files, write_json
 from .folder_map import ahead, at_once, batches, image_size
 from .images import quantize, read_image
 from .metrics import BUILT_IN, Missing, NO_WEIGHTS, available, online, pyiqa_configs
@@ -33,8 +33,6 @@ def matched(
     return made
 
 # %% ../nbs/63_comparison.ipynb #8bae93b5
-def _few(ids): return ', '.join(sorted(ids)[:3]) + (f' and {len(ids)-3} more' if len(ids) > 3 else '')
-
 def pair_folders(
     results:dict,   # name -> folder, or dict id -> file
     reference=None, # folder, or dict id -> file; None: there is no truth
@@ -46,9 +44,9 @@ def pair_folders(
     for k,made in found.items():
         made = matched(made, ids)
         found[k] = {i: made[i] for i in sorted(made.keys() & ids)}
-        if not found[k]: raise UserError(f'{k}: no image is named like a reference ({_few(made)}; wanted {_few(ids)})')
-        if missing := ids - made.keys(): said.append(f'{k}: no image for {_few(missing)}')
-        if extra := made.keys() - ids: said.append(f'{k}: no reference for {_few(extra)}')
+        if not found[k]: raise UserError(f'{k}: no image is named like a reference ({first_few(made)}; wanted {first_few(ids)})')
+        if missing := ids - made.keys(): said.append(f'{k}: no image for {first_few(missing)}')
+        if extra := made.keys() - ids: said.append(f'{k}: no reference for {first_few(extra)}')
     return found,ref,said
 
 # %% ../nbs/63_comparison.ipynb #78c69ab0
@@ -157,7 +155,7 @@ def judge(self:Comparison,
         pair = [x[want], *([torch.stack([refs[n] for n in want])] if m.needs_ref else [])]
         try: values = in_halves(m.fn, *pair)
         except UserError as e:
-            self.problems.append(f'{k}, {_few([ids[n] for n in want])}: {e}')
+            self.problems.append(f'{k}, {first_few([ids[n] for n in want])}: {e}')
             continue
         for i,v in zip([ids[n] for n in want], values.tolist()):
             photograph = counted_as(i, self.files[k][i], self.ref and self.ref[i])

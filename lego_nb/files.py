@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'OTHERS', 'PLUGINS', 'INSTALL', 'UserError', 'Failed', 'Unreadable', 'need_folder', 'leave_out',
-           'named_folders', 'atomic_path', 'link', 'readable', 'cure', 'walk_files', 'left_out', 'image_id',
-           'image_files', 'write_json', 'read_jsonl', 'append_jsonl', 'write_jsonl', 'read_text', 'read_table',
-           'write_csv', 'markdown_grid', 'numbers', 'content']
+           'first_few', 'named_folders', 'atomic_path', 'link', 'readable', 'cure', 'walk_files', 'left_out',
+           'image_id', 'image_files', 'write_json', 'read_jsonl', 'append_jsonl', 'write_jsonl', 'read_text',
+           'read_table', 'write_csv', 'markdown_grid', 'numbers', 'content']
 
 # %% ../nbs/00_files.ipynb #5d6f7f98
 import contextlib, csv, functools, hashlib, importlib.util, io, json, math, os, re, secrets, shutil, unicodedata
@@ -36,6 +36,12 @@ def leave_out(e,  # `Unreadable`, or a line of text
     "Name what is left out, once in a process."
     if (str(e), say) not in _named: say(f'left out: {e}')
     _named.add((str(e), say))
+
+# %% ../nbs/00_files.ipynb #5b0c11aa
+def first_few(names): # any number of texts
+    "Name the first three, in order, and how many more there are."
+    names = sorted(names)
+    return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
 # %% ../nbs/00_files.ipynb #13934068
 def named_folders(

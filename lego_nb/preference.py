@@ -10,7 +10,7 @@ import time
 from fastcore.basics import patch, store_attr
 from itertools import combinations, product
 from pathlib import Path
-from .files import Unreadable, UserError, append_jsonl, image_files, leave_out, read_jsonl
+from .files import Unreadable, UserError, append_jsonl, first_few, image_files, leave_out, read_jsonl
 from .images import image_seed, read_image
 
 # %% ../nbs/65_preference.ipynb #44f26986
@@ -31,16 +31,11 @@ def method_pairs(
     return [[against, n] for n in names if n != against]
 
 # %% ../nbs/65_preference.ipynb #d404b4c9
-def _some(names):
-    "The first few names, for a message"
-    names = sorted(names)
-    return ', '.join(names[:3]) + (f' and {len(names)-3} more' if len(names) > 3 else '')
-
 def _comparable(files, inputs):
     "The ids of all methods whose images can be read everywhere; the others are named. `UserError`: an image is missing, or differs in size"
     ids, good = sorted(set().union(*files.values())), []
     for name, have in files.items():
-        if missing := set(ids) - set(have): raise UserError(f'{name} has no image {_some(missing)}: other methods do')
+        if missing := set(ids) - set(have): raise UserError(f'{name} has no image {first_few(missing)}: other methods do')
     for i in ids:
         try:
             if inputs: read_image(inputs[i])
@@ -68,7 +63,7 @@ class Study:
         store_attr('most,repeats,seed')
         self.files, self.inputs = {name: image_files(folder) for name, folder in results.items()}, image_files(inputs) if inputs else {}
         self.pairs, ids = method_pairs(list(self.files), against), set().union(*self.files.values())
-        if inputs and (lost := ids - set(self.inputs)): raise UserError(f'{inputs} has no input {_some(lost)}')
+        if inputs and (lost := ids - set(self.inputs)): raise UserError(f'{inputs} has no input {first_few(lost)}')
         self.ids = _comparable(self.files, self.inputs)
 
 # %% ../nbs/65_preference.ipynb #a77ec9a7
@@ -126,7 +121,7 @@ def read_answers(
         for r in mine.values(): _keep(every, r, f)
     named = dict(methods={m for r in every.values() for m in r['pair']}, images={r['image'] for r in every.values()})
     for what, known in dict(methods=study.files, images=study.ids).items() if study else ():
-        if lost := named[what] - set(known): raise UserError(f'answers for {what} that this study does not have: {_some(lost)}')
+        if lost := named[what] - set(known): raise UserError(f'answers for {what} that this study does not have: {first_few(lost)}')
     return list(every.values())
 
 # %% ../nbs/65_preference.ipynb #ab8dca21

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'MODELS', 'score_image', 'evaluate_model', 'read_scores', 'write_scores', 'summarize', 'caption',
-           'results_grid', 'results_table', 'gains', 'bootstrap_ci', 'paired_test', 'supervised_share', 'headline',
-           'signed', 'crossed_means', 'crossed_ci']
+           'results_grid', 'results_table', 'gains', 'paired_test', 'supervised_share', 'headline', 'crossed_means',
+           'crossed_ci']
 
 # %% ../nbs/60_evaluation.ipynb #d9b90159
 import csv, math, torch
@@ -15,6 +15,7 @@ from .console import progress
 from .datasets import counted_as, mark_crops
 from .files import Unreadable, UserError, atomic_path, image_files, leave_out, markdown_grid, read_table
 from .images import quantize, read_image, write_image
+from .intervals import bootstrap_ci, signed
 from .metrics import metric, score
 from .restore_folder import each_pass
 
@@ -184,20 +185,6 @@ def gains(
     a, b = (means.get((m, split, metric), {}) for m in (model, base))
     return {p: a[p]-b[p] for p in a if p in b and p != 'mean'}
 
-# %% ../nbs/60_evaluation.ipynb #ee109747
-def bootstrap_ci(
-    values, # one number for each photograph
-    n=2000, # draws
-): # mean, low, high
-    "Find the 95 % percentile interval of the mean over photographs. `UserError`: no values."
-    from scipy.stats import bootstrap
-    v = np.asarray(list(values), float)
-    if not len(v): raise UserError('no values to average: are there photographs in this split?')
-    if len(v) == 1: return (float(v[0]),)*3
-    batch = max(1, 2**21//len(v))
-    found = bootstrap((v,), np.mean, n_resamples=n, batch=batch, vectorized=True, method='percentile', rng=np.random.default_rng(0))
-    return float(v.mean()), *map(float, found.confidence_interval)
-
 # %% ../nbs/60_evaluation.ipynb #910a1e06
 def paired_test(
     differences, # one for each photograph, model minus base
@@ -238,14 +225,6 @@ def headline(
     end = '' if share is None else f', {100*share:.0f} % of the supervised gain'
     return (f'{where}: {caption(metric)} {mean:+.2f}{unit} over {len(g)} photographs '
             f'(95 % interval {low:+.2f} to {high:+.2f}), {sum(v > 0 for v in g.values())} of {len(g)} higher{end}.')
-
-# %% ../nbs/60_evaluation.ipynb #4a5ae596
-def signed(
-    v, # mean, low, high
-    d=2, # decimals
-): # text
-    "Write a difference with its interval."
-    return '{:+.{d}f} ({:+.{d}f} to {:+.{d}f})'.format(*v, d=d)
 
 # %% ../nbs/60_evaluation.ipynb #fe20486d
 def crossed_means(

@@ -34,6 +34,7 @@ RECIPES = {  # with three quarters of a batch, `two_means` is `pooled` with thre
     'batch 8, 250 it, 4e-4': dict(iterations=250, batch_size=8, lr=4e-4),
     'batch 8, 250 it, 6e-4': dict(iterations=250, batch_size=8, lr=6e-4),
     'batch 8, 250 it, 1e-3': dict(iterations=250, batch_size=8, lr=1e-3),
+    'batch 8, 250 it, 1.5e-3': dict(iterations=250, batch_size=8, lr=1.5e-3),
     'batch 8, 250 it, 1e-3, ood_weight .5': dict(iterations=250, batch_size=8, lr=1e-3, ood_weight=.5),
     'batch 8, 250 it, 1e-3, ood_weight .7': dict(iterations=250, batch_size=8, lr=1e-3, ood_weight=.7),
     'batch 8, 300 it, 1e-3': dict(iterations=300, batch_size=8, lr=1e-3),

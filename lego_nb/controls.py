@@ -13,7 +13,7 @@ from pathlib import Path
 from .console import progress
 from .datasets import counted_as
 from .denoiser import noise_level, non_local_means
-from .evaluation import extremes, headline, paired_gain, read_scores, results_table, write_scores
+from .evaluation import extremes, gained, headline, paired_gain, read_scores, results_table, write_scores
 from .figures import pick
 from .files import Unreadable, image_files, read_jsonl, write_json
 from .images import apply_tiled, read_image
@@ -136,8 +136,7 @@ def target_line(
     f = paired_gain(rows, 'target', 'restored', split='unlabelled')
     if not f: return None
     n = len({r['image'] for r in rows})
-    return (f"Targets against truth ({n} unlabelled images kept, not the test): PSNR, target minus restoration {f['mean']:+.2f} dB "
-            f"(95 % interval {f['low']:+.2f} to {f['high']:+.2f}), {f['better']} of {f['n']} photographs better, "
+    return (f"Targets against truth ({n} unlabelled images kept, not the test): PSNR, target minus restoration {gained(f)}, "
             f"worst {f['worst'][0]} {f['worst'][1]:+.2f} dB.")
 
 # %% ../nbs/68_controls.ipynb #68c00030

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'MODELS', 'SPLITS', 'score_image', 'evaluate_model', 'read_scores', 'write_scores', 'summarize', 'caption',
-           'gains', 'bootstrap_ci', 'paired_test', 'paired_gain', 'supervised_share', 'headline', 'signed', 'extremes',
-           'model_lines', 'photograph_lines', 'shown_metrics', 'text_grid', 'results_table', 'crossed_means',
-           'crossed_ci']
+           'gains', 'bootstrap_ci', 'paired_test', 'paired_gain', 'supervised_share', 'gained', 'headline', 'signed',
+           'extremes', 'model_lines', 'photograph_lines', 'shown_metrics', 'text_grid', 'results_table',
+           'crossed_means', 'crossed_ci']
 
 # %% ../nbs/60_evaluation.ipynb #d9b90159
 import csv, math, torch
@@ -199,10 +199,14 @@ def supervised_share(
     return float(np.mean(a)/np.mean(b)) if a and b and np.mean(b) else None
 
 # %% ../nbs/60_evaluation.ipynb #de5af9ec
-def _gained(f, metric, n=2):
-    unit = ' dB' if metric == 'psnr' else ''
-    return (f"{f['mean']:+.{n}f}{unit} (95 % interval {f['low']:+.{n}f} to {f['high']:+.{n}f}), "
-            f"{f['better']} of {f['n']} photographs better")
+def gained(
+    f:dict, # of `paired_gain`
+    unit=' dB', # of the metric
+): # text
+    "Write a gain with its interval over photographs, and on how many of them it is one."
+    mean, low, high = (f'{round(f[k], 2) + 0:+.2f}' for k in ('mean', 'low', 'high')) # no minus before a zero
+    sure = f"95 % interval {low} to {high}" if f['n'] > 1 else 'one photograph, no interval'
+    return f"{mean}{unit} ({sure}), {f['better']} of {f['n']} photographs better"
 
 def headline(
     rows:list, # from `read_scores`
@@ -210,12 +214,12 @@ def headline(
     metric='psnr', # its name
 ): # text, or None where the models or the metric are missing
     "Say what adaptation changed beside old pairs alone, then beside no adaptation, with intervals."
-    old, base = (paired_gain(rows, 'adapted', m, metric, split) for m in ('old-pairs', 'unadapted'))
+    unit, (old, base) = ' dB'*(metric == 'psnr'), (paired_gain(rows, 'adapted', m, metric, split) for m in ('old-pairs', 'unadapted'))
     if not (old or base): return None
     share = supervised_share(rows, metric, split) if split == 'ood' else None
     end = '' if share is None else f', {100*share:.0f} % of the supervised gain'
-    first = _gained(old, metric) if old else 'not known, that control was not run (--controls old-pairs)'
-    then = f'; adapted minus unadapted {_gained(base, metric)}{end}' if base else ''
+    first = gained(old, unit) if old else 'not known, that control was not run (--controls old-pairs)'
+    then = f'; adapted minus unadapted {gained(base, unit)}{end}' if base else ''
     return f'{SPLITS.get(split, split)}: {caption(metric)}, adapted minus old-pairs {first}{then}.'
 
 # %% ../nbs/60_evaluation.ipynb #4a5ae596
@@ -254,7 +258,7 @@ def model_lines(
     for m in models:
         f = paired_gain(rows, m, base, metric, split) if m != base else None
         mean, low, high = (_show(f and f[k], metric, '+') for k in ('mean', 'low', 'high'))
-        told = [mean, f'{low} to {high}', f"{f['better']} of {f['n']}", f"{_show(f['worst'][1], metric, '+')} {f['worst'][0]}"] if f else ['']*4
+        told = [mean, f'{low} to {high}'*(f['n'] > 1), f"{f['better']} of {f['n']}", f"{_show(f['worst'][1], metric, '+')} {f['worst'][0]}"] if f else ['']*4
         lines.append([m, _show(means[m, split, metric]['mean'], metric), *told])
     n, wide = max((len(v) - 1 for v in means.values()), default=0), 6 if any(l[2] for l in lines) else 2
     head = [f'{caption(metric)} {split}', f'mean of {n}', 'gain', '95 % interval', 'better', 'worst']

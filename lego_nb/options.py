@@ -144,7 +144,7 @@ class RoundSettings(Seeded):
     "The run as a whole"
     stage = 'restore'
     rounds:int = opt(1, 1, 20) # how often to label and adapt; each round labels with the model of the one before
-    controls:str = opt('old-pairs,non-local-means,targets,supervised', of='old-pairs non-local-means targets supervised none', several=True, free=True) # what stands beside the adapted model (68_controls), by commas; old-pairs and supervised each cost another Stage 2, the last two need --ood-truth
+    controls:str = opt('old-pairs,non-local-means,targets,supervised', of='old-pairs non-local-means targets supervised none', several=True, free=True) # rows beside the adapted model, by commas; old-pairs and supervised each cost another Stage 2
 
 @dataclass
 class ImageSettings(Settings):
@@ -155,7 +155,7 @@ class ImageSettings(Settings):
     restored:Path = opt(None, stage='restore') # restorations of --ood that are there already; Stage 0 takes these
     test:Path = None # test images, degraded as --ood: lq/ and gt/, or images alone
     test_id:Path = None # test images, degraded as --id-pairs: lq/ and gt/
-    ood_truth:Path = None # truth of --ood, read by the fully supervised control alone
+    ood_truth:Path = None # truth of --ood, read by controls alone
     prompts:str = opt(None, stage='refine') # file with a prompt for each image: .json, .jsonl or .csv of id and prompt
     first_n:int = opt(None, 1, 10**9, stage='restore') # use only the first n unlabelled images
     hold_out:int = opt(16, 0, 10**6, stage='finetune') # pairs of --id-pairs kept for judging where no --test-id is given, at most a tenth

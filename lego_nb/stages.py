@@ -226,11 +226,13 @@ METRICS = ('psnr', 'ssim', 'niqe-pocket')
 
 def evaluate(run): # `Run`
     "Judge every model on every test set: `evaluation/scores.csv`, tables, and the restored images"
-    from lego_nb.controls import asked, judge_targets
+    from lego_nb.controls import asked, judge_targets, with_smoothed
     from lego_nb.evaluation import evaluate_model, read_scores, write_scores
     f, sets = run/'evaluation/scores.csv', run.data.test_sets()
     rows = _valid_scores(run, read_scores(f) if f.exists() else [])
-    todo = [(m, p, s) for m, p in _judged(run, rows, sets).items() for s in sets if (m, s) not in {(r['model'], r['split']) for r in rows}]
+    models, done = run.models(), {(r['model'], r['split']) for r in rows}
+    if 'non-local-means' in asked(run.settings): models, done = with_smoothed(models, done, sets, lambda: run.load(run.settings['restorer']), run.out)
+    todo = [(m, p, s) for m, p in models.items() for s in sets if (m, s) not in done]
     if 'targets' in asked(run.settings): judge_targets(run.out, run.data['ood_truth'], lambda text: run.say(f'Judging  {text}'))
     if not todo: return run.say('Judging  evaluate: nothing to do')
     began = time.time()
@@ -242,13 +244,6 @@ def evaluate(run): # `Run`
                                seed=run.settings['seed'], device=run.device, tile=run.settings['tile'], images=run/f'evaluation/images/{split}')
         write_scores(rows, f)
     run.timed('evaluate', began, len({(r['model'], r['split'], r['image']) for r in rows}) - old, 'restorations')
-
-def _judged(run, rows, sets):
-    "Name -> path or model of what is judged; non-local means as far as it is not done"
-    from lego_nb.controls import NLM, asked, smoothed
-    if 'non-local-means' not in asked(run.settings): return run.models()
-    done = {r['split'] for r in rows if r['model'] == NLM[0]} # the last of them
-    return run.models() | ({} if {*sets} <= done else smoothed(run.load(run.settings['restorer']), sets['ood'], run.out))
 
 # %% ../nbs/87_stages.ipynb #f2172451
 def _valid_scores(run, rows):

@@ -163,7 +163,8 @@ def lego_status(
     print(f"  restored {count('restored')}, refined {count('targets')}, judged {len(rows)}, kept {sum(r['kept'] for r in rows)}")
     from lego_nb.controls import to_train
     run = Run(out, s)
-    trained = [f'checkpoints/{m}' for m, why in to_train(run.settings, run.data.own).items() if not why or (out/f'checkpoints/{m}').exists()]
+    models = to_train(run.settings, run.data.own | dict.fromkeys(run.data.demo, 'data')) # which are not written here
+    trained = [f'checkpoints/{m}' for m, why in models.items() if not why or (out/f'checkpoints/{m}').exists()]
     for name in (*trained, 'evaluation/scores.csv', 'report.html'):
         print(f"  {name}: {'there' if (out/name).exists() else 'not yet'}")
     failed, todo = run.failed(), again(run.anew())

@@ -257,7 +257,7 @@ def new_command(settings, # of the run that is wanted
 
 # %% ../nbs/81_inputs.ipynb #30b74ef5
 def outdated(run, # a run folder
-             which='adapted'): # or supervised
+             which='adapted'): # or old-pairs, supervised
     "Tell whether a run has noted that this model is to be made again"
     try: return f'finetune {which}' in json.loads((Path(run)/'anew.json').read_text(encoding='utf-8'))
     except (OSError, ValueError, TypeError): return False

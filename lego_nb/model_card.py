@@ -81,17 +81,14 @@ def score_table(rows): # from `read_scores`
     from lego_nb.evaluation import MODELS, caption, gains, summarize
     from lego_nb.gate import lower_is_better
     means, lines = summarize(rows), []
-    models = [m for m in MODELS if any(k[0] == m for k in means)]
     for split, name in dict(ood='out of distribution', id='in distribution').items():
         for metric in dict.fromkeys(k[2] for k in means if k[1] == split):
-            by = {m: [v for p, v in means.get((m, split, metric), {}).items() if p != 'mean'] for m in models}
-            gained = {m: list(gains(rows, metric, m, split=split).values()) for m in models[1:]}
-            better = ' (lower is better)' if lower_is_better(metric) else ''
-            lines.append([name, max(map(len, by.values())), caption(metric) + better, *(_interval(v, metric) for v in by.values()),
-                          *(_interval(v, metric, '+') for v in gained.values())])
-    if not lines: return ''
-    head = ['images', 'photographs', 'metric', *models, *(f'gain, {m}' for m in models[1:])]
-    return markdown_grid([head, *lines], range(3, 3 + 2*len(models)))
+            what = caption(metric) + ' (lower is better)'*lower_is_better(metric)
+            for model in [m for m in MODELS if (m, split, metric) in means]:
+                values = [v for p, v in means[model, split, metric].items() if p != 'mean']
+                gained = gains(rows, metric, model, split=split).values() if model != 'unadapted' else ()
+                lines.append([name, len(values), what, model, _interval(values, metric), _interval([*gained], metric, '+')])
+    return markdown_grid([['images', 'photographs', 'metric', 'model', 'mean', 'gain over unadapted'], *lines], (4, 5)) if lines else ''
 
 # %% ../nbs/86_model_card.ipynb #88000031
 SETTINGS = """preset rounds solver steps t0 strength shift guidance guidance_mode method inject_steps inject min_side colour prompt
@@ -157,6 +154,7 @@ Training used {{ 'these and ' if kept }}{{ '%s ' % pairs if pairs is not none }}
 ## What it gained
 
 Means over photographs with 95 % bootstrap intervals; gains are paired, photograph by photograph.
+old-pairs: trained as long, without a pseudo-pair; supervised: trained on the truth; nlm: non-local means, its strength chosen in its favour.
 {%- if not own_test %} **No separate test images were given: those out of distribution are ones that it was adapted to.**{% endif %}
 
 

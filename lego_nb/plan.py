@@ -124,8 +124,9 @@ def stage_seconds(run, # `Run`
     return rate*n*(s['batch_size']/16*(s['crop']/64)**2 if stage == 'finetune' else fmean(w*h for w, h in sizes) if sizes else 0), source
 
 # %% ../nbs/88_plan.ipynb #c9dbf2cb
-def _training(run, name, marks):
+def _training(run, name, marks, why=None):
     "What Stage 2 has to do for a model: text, iterations"
+    if why: return f'{name}: left out, {why}', 0, []
     most, done = run.settings['iterations'], (run/f'checkpoints/{name}').exists() and f'finetune {name}' not in marks
     at = max([int(f.name[5:]) for f in (run/f'checkpoints/{name}-state/states').glob('step-*')], default=0)
     return f'{name}: ' + ('there' if done else f'{most - at} of {most} iterations'), 0 if done else most - at, []
@@ -149,6 +150,7 @@ def stage_counts(run, # `Run`
                  gone=(), # ids whose images are made anew, of `pending`
                  marks=()): # what else is done again
     "Count what is there and what is to do: stage -> list of (text, how many are to do, sizes)"
+    from lego_nb.controls import NLM, asked, to_train
     s, sizes = run.settings, parts.get('ood', {})
     crops = next(iter(sizes), '').startswith('crop ') # not cut yet: they have no names
     def line(what, kind, ids):
@@ -158,11 +160,12 @@ def stage_counts(run, # `Run`
     mine, control = run.mine(sizes), run.mine([*sizes][:s['control_images']])
     judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')} - {*gone}
     fresh = len(sizes) if 'gate' in marks else max(0, len(sizes) - len(judged)) if crops else len(sizes.keys() - judged)
-    models = ['unadapted', 'adapted'] + ['supervised']*bool(run.data['ood_truth'])
+    train, nlm = to_train(s, run.data), NLM[:1 + (restorer_facts(s['restorer'])[1] == 1)] if 'non-local-means' in asked(s) else ()
+    models = ['unadapted', *(m for m, why in train.items() if not why), *nlm]
     todo = dict(restore=[line(f"take from {s['restored']}" if s['restored'] and s['rounds'] == 1 else 'restore', 'restored', mine)],
                 refine=[line('refine', 'targets', mine)],
                 gate=[(f"gate by {s['gate']}: {fresh} to do, {len(sizes) - fresh} there", fresh, [*sizes.values()])],
-                finetune=[_training(run, m, marks) for m in models[1:]], evaluate=[_judging(run, parts, models, marks)])
+                finetune=[_training(run, m, marks, why) for m, why in train.items()], evaluate=[_judging(run, parts, models, marks)])
     if control and s['oracle'].split(':')[0] != 'dot': todo['refine'].append(line('control (null prompt)', 'control', control))
     whole = (run/'report.html').exists() and not any(o[1] for v in todo.values() for o in v)
     return {**todo, 'report': [('report.html: ' + ('there' if whole else 'to do'), 0, [])]}

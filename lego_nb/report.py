@@ -11,7 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from .calibration import score_histogram
 from .control import control_means, prompt_adds
-from .evaluation import caption, gains, headline, read_scores, results_grid
+from .controls import findings, read_targets
+from .evaluation import MODELS, gains, model_lines, paired_gain, photograph_lines, read_scores, shown_metrics
 from .figures import detail_box, gains_plot, loss_plot, pick
 from .files import UserError, atomic_path, image_files, read_jsonl
 from .options import GateSettings
@@ -104,12 +105,13 @@ def _results(r):
     if not r.scores: return None
     have, ways = {x['metric'] for x in r.scores}, {}
     if 'psnr' not in have: ways = {m: 'lower' if lower_is_better(m) else 'higher' for m in sorted(have)}
-    names, heads, lines = results_grid(r.scores)
-    return dict(headlines=[h for s in ('ood', 'id') if (h := headline(r.scores, s))], ways=ways, metrics=[caption(m) for m in names],
-                heads=heads, lines=lines, chart=svg(lambda: gains_plot(r.scores)) if gains(r.scores) else '')
+    shown, targets = shown_metrics(r.scores), read_targets(r.folder)
+    tables = [model_lines(r.scores, *o) for o in shown] + [model_lines(targets, split='unlabelled', base='restored')]*bool(targets)
+    return dict(headlines=findings(r.folder, r.scores), ways=ways, tables=tables, photographs=[photograph_lines(r.scores, *o) for o in shown],
+                chart=svg(lambda: gains_plot(r.scores)) if gains(r.scores) else '')
 
 # %% ../nbs/83_report.ipynb #d4a8d9e9
-ORDER = 'degraded', 'unadapted', 'adapted', 'supervised', 'truth'
+ORDER = 'degraded', *MODELS, 'truth'
 
 def _photograph(r, split, id):
     images = {m: read_image(f[id]) for m in ORDER if id in (f := r.images[split].get(m, {}))}
@@ -123,7 +125,12 @@ def _photograph(r, split, id):
 def _photographs(r, split, n): # at most n, evenly from the smallest gain to the largest
     g, ids = gains(r.scores, split=split), sorted({i for f in r.images.get(split, {}).values() for i in f})
     of = {s['image']: s['photograph'] for s in r.scores if s['split'] == split}
-    return dict(shown=[_photograph(r, split, i) for i in pick(sorted(ids, key=lambda i: g.get(of.get(i), 0)), n)], total=len(ids))
+    ids, found, said = sorted(ids, key=lambda i: g.get(of.get(i), 0)), paired_gain(r.scores, split=split) or {}, {}
+    for k in ('worst', 'best', 'median')[:n] if found else (): # one image of each
+        if (i := next((i for i in ids if of.get(i) == found[k][0]), None)): said[i] = f"{said[i].split(' ')[0]} and {k}" if i in said else k
+    said = {i: f'{k} of {len(g)} photographs: {g[of[i]]:+.2f} dB over unadapted' for i, k in said.items()}
+    shown = {*said, *pick([i for i in ids if i not in said], n - len(said))} if len(said) < n else {*said}
+    return dict(shown=[_photograph(r, split, i) | dict(said=said.get(i)) for i in ids if i in shown], total=len(ids))
 
 # %% ../nbs/83_report.ipynb #c9e47375
 def _targets(r, n): # at most n kept and n rejected ones
@@ -156,7 +163,8 @@ def _gate(r):
 # %% ../nbs/83_report.ipynb #44cadcbd
 FILES = {'config.json': 'settings, versions, hardware', 'pseudo/metadata.jsonl': 'scores and decisions of the gate',
          'pseudo/lq': 'degraded inputs', 'pseudo/restored': 'restorations', 'pseudo/targets': 'refined targets',
-         'checkpoints/adapted': 'the adapted model', 'evaluation/scores.csv': 'every score',
+         'checkpoints/adapted': 'the adapted model', 'checkpoints/old-pairs': 'the control of old pairs alone', 'evaluation/scores.csv': 'every score',
+         'evaluation/targets.csv': 'kept targets and restorations against the truth',
          'evaluation/images': 'restored test images', 'times.jsonl': 'time of each stage'}
 
 def _files(r):

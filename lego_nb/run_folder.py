@@ -191,7 +191,7 @@ def load(self:Run, restorer, # its name or path
 # %% ../nbs/85_run_folder.ipynb #3ed2143b
 @patch
 def keep(self:Run, model, # restorer
-         name, # adapted, supervised, ...
+         name, # adapted, old-pairs, supervised, ...
          state): # folder of its training state
     "A trained model to checkpoints/`name`, whole, in the place of an older one; its training state goes"
     tmp, old = (self/f'checkpoints/.{name}{end}' for end in ('', '-old'))
@@ -234,7 +234,7 @@ def earlier(self:Run):
     n = self.settings['rounds'] - 1
     if not n: return None
     folders = {k: v and str(v) for k, v in self.data.folders.items()} | dict(test=None, test_id=None, ood_truth=None)
-    changes = dict(rounds=n, control_images=0, hold_out=len(self.data.held_out()))
+    changes = dict(rounds=n, controls='none', control_images=0, hold_out=len(self.data.held_out()))
     return Run(self.root/f'rounds/{n}', {**self.settings, **folders, **changes}, self._device, self.shard, self.launched, self.root)
 
 # %% ../nbs/85_run_folder.ipynb #3f6fe43c
@@ -322,6 +322,11 @@ def _found(run, settings):
     run._recorded = read_inputs(run.out)
 
 # %% ../nbs/85_run_folder.ipynb #ea440142
+def _stale_models(change, stale):
+    "Models that changed inputs undo; old pairs know nothing of unlabelled images"
+    pairs, truth = 'id_pairs' in change, 'ood_truth' in change
+    return [m for m, o in {'adapted': stale or pairs, 'old-pairs': pairs, 'supervised': stale or pairs or truth}.items() if o]
+
 def _effect(run, change):
     "What changed inputs undo: ids that are gone or replaced, named only now, to be made; whether to fit all targets anew; if any; notes"
     images, s = [change[n] for n in ('ood', 'restored') if n in change], run.data
@@ -332,8 +337,8 @@ def _effect(run, change):
     stale = bool(new or named or judged & {*gone} or fit)
     marks = {'gate'} if stale and judged else set()
     if 'ood_truth' in change and (run/'pseudo/control.jsonl').exists(): marks |= {'control'}
-    models = dict(adapted=stale or pairs, supervised=stale or pairs or 'ood_truth' in change)
-    old = [m for m, o in models.items() if o and (run/f'checkpoints/{m}').exists()]
+    models = _stale_models(change, stale)
+    old = [m for m in models if (run/f'checkpoints/{m}').exists()]
     tests = dict(ood='test' in change or ('ood' in change and not s['test']), id='test_id' in change or (pairs and not s['test_id']))
     judge = [*old, *(k for k, v in tests.items() if v)] if (run/'evaluation/scores.csv').exists() else []
     return gone, named, new, fit, stale, marks | {f'finetune {m}' for m in old} | {f'judge {o}' for o in judge}
@@ -355,7 +360,8 @@ def take_in(run, # `Run`
     for name, c in change.items(): run.say(f'Data     {option(name)} {run.data[name]}: {said(c) or "named"}')
     gone, named, new, fit, stale, marks = _effect(run, change)
     if gone or named or fit: _drop(run, gone, named, fit)
-    for m in {'adapted', 'supervised'} if stale or 'id_pairs' in change else {'supervised'} if 'ood_truth' in change else ():
+    if stale or 'ood_truth' in change: (run/'evaluation/targets.csv').unlink(missing_ok=True)
+    for m in _stale_models(change, stale):
         for f in (run/f'checkpoints/{m}-state', run/f'checkpoints/latents/{m}'): shutil.rmtree(f, ignore_errors=True)
     if 'id_pairs' in change: shutil.rmtree(run/'checkpoints/latents/id', ignore_errors=True)
     run.mark(marks)

@@ -162,27 +162,35 @@ def _control(run):
 
 # %% ../nbs/87_stages.ipynb #d65d423b
 def finetune(run): # `Run`
-    "Do Stage 2, and train the fully supervised control where the truth is known"
-    truth, anew = run.data['ood_truth'], run.anew()
-    if 'gate' in anew: raise UserError(f'{run.out}: inputs have changed since the gate decided; lego_gate --out {run.out} decides anew')
-    files = image_files(truth) if truth else {}
-    for name in ['adapted', *['supervised']*bool(truth)]:
-        if (run/f'checkpoints/{name}').exists() and f'finetune {name}' not in anew:
-            run.say(f'Stage 2  {name}: nothing to do')
-            continue
-        rows = run.kept() if name == 'adapted' else read_jsonl(run/'pseudo/metadata.jsonl')
-        small = {*run.data.too_small({r['id']: run/'pseudo'/r['lq_file_name'] for r in rows})}
-        rows = [r for r in rows if r['id'] not in small]
-        if not rows and run.settings['id_ratio'] < 1: raise UserError(_nothing(run, len(small)))
-        if name == 'supervised' and (lost := [r['id'] for r in rows if r['id'] not in files]):
-            raise UserError(f"--ood-truth {truth}: no truth of {len(lost)} images ({', '.join(lost[:3])}); add them, or leave it out")
-        unchanged(run)
-        if name == 'adapted' and run.first: (run/'verdict.json').unlink(missing_ok=True)
-        run.say(f'Stage 2  {name}: {run.settings["iterations"]} iterations, {len(rows)} out-of-distribution pairs')
-        began = time.time()
-        train(run, name, [(r['id'], run/'pseudo'/r['lq_file_name'],
-                           run/'pseudo'/r['targets_file_name'] if name == 'adapted' else files[r['id']]) for r in rows])
-        run.timed(f'finetune {name}', began, run.settings['iterations'], 'iterations')
+    "Do Stage 2, and train the controls that the run asks for"
+    from lego_nb.controls import to_train
+    if 'gate' in run.anew(): raise UserError(f'{run.out}: inputs have changed since the gate decided; lego_gate --out {run.out} decides anew')
+    for name, why in to_train(run.settings, run.data).items():
+        if why: run.say(f'Stage 2  {name}: left out, {why}')
+        elif (run/f'checkpoints/{name}').exists() and f'finetune {name}' not in run.anew(): run.say(f'Stage 2  {name}: nothing to do')
+        else: _finetune(run, name)
+
+def _finetune(run, name):
+    "Train a model of Stage 2 on the pairs that are its own"
+    pairs, changes = ([], dict(id_ratio=1.)) if name == 'old-pairs' else (_ood_pairs(run, name), {})
+    unchanged(run)
+    if name == 'adapted' and run.first: (run/'verdict.json').unlink(missing_ok=True)
+    run.say(f'Stage 2  {name}: {run.settings["iterations"]} iterations, {len(pairs)} out-of-distribution pairs')
+    began = time.time()
+    train(run, name, pairs, **changes)
+    run.timed(f'finetune {name}', began, run.settings['iterations'], 'iterations')
+
+def _ood_pairs(run, name):
+    "Unlabelled images with kept targets, or with the truth, as far as a crop fits into them"
+    truth, rows = run.data['ood_truth'], run.kept() if name == 'adapted' else read_jsonl(run/'pseudo/metadata.jsonl')
+    small = {*run.data.too_small({r['id']: run/'pseudo'/r['lq_file_name'] for r in rows})}
+    rows = [r for r in rows if r['id'] not in small]
+    if not rows and run.settings['id_ratio'] < 1: raise UserError(_nothing(run, len(small)))
+    if name == 'adapted': return [(r['id'], run/'pseudo'/r['lq_file_name'], run/'pseudo'/r['targets_file_name']) for r in rows]
+    files = image_files(truth)
+    if lost := [r['id'] for r in rows if r['id'] not in files]:
+        raise UserError(f"--ood-truth {truth}: no truth of {len(lost)} images ({', '.join(lost[:3])}); add them, or leave it out")
+    return [(r['id'], run/'pseudo'/r['lq_file_name'], files[r['id']]) for r in rows]
 
 # %% ../nbs/87_stages.ipynb #f4fb7911
 def _nothing(run, small):
@@ -218,19 +226,22 @@ METRICS = ('psnr', 'ssim', 'niqe-pocket')
 
 def evaluate(run): # `Run`
     "Judge every model on every test set: `evaluation/scores.csv`, tables, and the restored images"
+    from lego_nb.controls import asked, judge_targets, with_smoothed
     from lego_nb.evaluation import evaluate_model, read_scores, write_scores
     f, sets = run/'evaluation/scores.csv', run.data.test_sets()
     rows = _valid_scores(run, read_scores(f) if f.exists() else [])
-    done = {(r['model'], r['split']) for r in rows}
-    todo = [(m, p, s) for m, p in run.models().items() for s in sets if (m, s) not in done]
+    models, done = run.models(), {(r['model'], r['split']) for r in rows}
+    if 'non-local-means' in asked(run.settings): models, done = with_smoothed(models, done, sets, lambda: run.load(run.settings['restorer']), run.out)
+    todo = [(m, p, s) for m, p in models.items() for s in sets if (m, s) not in done]
+    if 'targets' in asked(run.settings): judge_targets(run.out, run.data['ood_truth'], lambda text: run.say(f'Judging  {text}'))
     if not todo: return run.say('Judging  evaluate: nothing to do')
     began = time.time()
-    run.say(f'Judging  {", ".join(sorted({m for m, _, _ in todo}))} on {", ".join(f"{len(v)} {k}" for k, v in sets.items())} images')
+    run.say(f'Judging  {", ".join(dict.fromkeys(m for m, _, _ in todo))} on {", ".join(f"{len(v)} {k}" for k, v in sets.items())} images')
     if not run.data['test']: run.say('         no --test was given: ood are images that were adapted to')
     old = len({(r['model'], r['split'], r['image']) for r in rows})
-    for name, path, split in todo:
-        rows += evaluate_model(run.load(path), sets[split], METRICS, name, split, seed=run.settings['seed'], device=run.device,
-                               tile=run.settings['tile'], images=run/f'evaluation/images/{split}')
+    for name, model, split in todo:
+        rows += evaluate_model(model if hasattr(model, 'restore') else run.load(model), sets[split], METRICS, name, split,
+                               seed=run.settings['seed'], device=run.device, tile=run.settings['tile'], images=run/f'evaluation/images/{split}')
         write_scores(rows, f)
     run.timed('evaluate', began, len({(r['model'], r['split'], r['image']) for r in rows}) - old, 'restorations')
 
@@ -262,17 +273,20 @@ def _others(judged, files):
 
 def report(run): # `Run`
     "Write the table and `report.html`"
+    from lego_nb.controls import findings, findings_text
     from lego_nb.evaluation import read_scores, results_table
     from lego_nb.model_card import write_card
     from lego_nb.report import write_report
     scores, page = run/'evaluation/scores.csv', run/'report.html'
     rows = read_scores(scores)
     if todo := again(run.anew()): run.say(f'         inputs have changed, to be done again: {todo}; lego_run --out {run.out} does it')
-    if not page.exists() or page.stat().st_mtime < scores.stat().st_mtime:
-        with atomic_path(run/'evaluation/table.md') as tmp: tmp.write_text(results_table(rows, markdown=True) + '\n', encoding='utf-8')
+    newest = max(f.stat().st_mtime for f in (scores, run/'evaluation/targets.csv') if f.exists())
+    if not page.exists() or page.stat().st_mtime < newest:
+        text = '\n\n'.join([*findings(run.out, rows), results_table(rows, markdown=True)])
+        with atomic_path(run/'evaluation/table.md') as tmp: tmp.write_text(text + '\n', encoding='utf-8')
         write_report(run.out)
     write_card(run.out)
-    run.say(f'\n{results_table(rows)}\n')
+    run.say(f'\n{findings_text(run.out)}\n')
 
 # %% ../nbs/87_stages.ipynb #0a862a29
 def _check_refining(run):

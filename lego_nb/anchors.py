@@ -6,13 +6,13 @@
 __all__ = ['write_shipped', 'anchor_files', 'mirrored', 'Anchors', 'write_held', 'restorer_scale']
 
 # %% ../nbs/59_anchors.ipynb #50a5ee70
-import json, torch
+import json, shutil, torch
 from functools import lru_cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from .datasets import Degraded, centre_crop, counted_as, has_pairs, lower, mark_crops, paired_files, same_settings
+from .datasets import CROPS, Degraded, centre_crop, counted_as, has_pairs, lower, mark_crops, paired_files
 from .demo import demo_images
-from .files import image_files
+from .files import image_files, write_json
 from .images import read_image, write_image
 from .layouts import find_layout, read_layout
 from .load_restorer import load_restorer
@@ -20,10 +20,10 @@ from .load_restorer import load_restorer
 # %% ../nbs/59_anchors.ipynb #f83bd93b
 def write_shipped(out, # folder
 ): # the folder
-    "Write the clean crops that ship, or what is missing of them."
+    "Write the clean crops that ship, once: those of a later version do not join them."
     out = Path(out)
-    for id, x in demo_images('id').items():
-        if not (out/f'{id}.png').exists(): write_image(x, out/f'{id}.png')
+    if (out/CROPS[0]).exists(): return out
+    for id, x in demo_images('id').items(): write_image(x, out/f'{id}.png')
     mark_crops(out)
     return out
 
@@ -74,9 +74,11 @@ def write_held(files, # id -> clean image
                seed=0, # of the degradation
                most=512, # longest side of gt, pixels
 ): # id -> (lq, gt)
-    "Write anchors as pairs, or what is missing of them. `UserError`: `out` holds others"
-    out, res = Path(out), {}
-    same_settings(dict(degradation='light', scale=scale, seed=seed, most=most), out/'anchors.json')
+    "Write anchors as pairs, or what is missing of them; others that are there go"
+    out, res, facts = Path(out), {}, dict(degradation='light', scale=scale, seed=seed, most=most)
+    note = out/'anchors.json'
+    if note.exists() and json.loads(note.read_text(encoding='utf-8')) != facts: shutil.rmtree(out)
+    write_json(facts, note)
     for id, f in files.items():
         res[id] = lq, gt = tuple(out/side/f'{id}.png' for side in ('lq', 'gt'))
         if counted_as(id, f) != id: mark_crops(out)

@@ -1,6 +1,7 @@
 """Compares anchors with in-distribution pairs: what is gained in a new domain, what is forgotten in the old one.
 
-    python benchmarks/anchors.py --photos DIR [--restorers pocket,nafnet] [--seeds 3] [--iterations 250] [--anchors DIR] [--out FILE]
+    python benchmarks/anchors.py --photos DIR [--restorers pocket,nafnet] [--seeds 3] [--iterations 250] [--side 256]
+                                              [--anchors DIR] [--out FILE]
 
 DIR holds the photographs of the pocket weights (`lego_nb.pocket.split_photographs`): crops of the training ones are adapted to, and
 every model is judged on the validation ones, never on test images. README.md beside this file tells what is compared with what.
@@ -93,12 +94,12 @@ def old_pairs(arm, restorer, photos, anchors):
     if arm == 'pairs': return Degraded({i: f for i, f in photos.items() if restorer.kind == 'pocket' or i.startswith('kodak')}, 'old', restorer.scale)
     return Anchors(anchors, restorer.scale, restorer if arm == 'unadapted' else None)
 
-def judge(model, valid):
+def judge(model, valid, side):
     "PSNR of every validation photograph, degraded as new, as old, and lightly: (split, photograph) -> dB"
     res = {}
     for split, name in dict(ood='new', id='old', light='light').items():
         for id, f in valid.items():
-            x = centre_crop(read_image(f), 256)[None]
+            x = centre_crop(read_image(f), side)[None]
             res[split, id] = float(psnr(model.restore(lower(x, name, [id], scale=model.scale)), x)[0])
     return res
 
@@ -131,6 +132,7 @@ def main():
     p.add_argument('--iterations', type=int, default=250, help='of an adaptation')
     p.add_argument('--train', type=int, default=1500, help="iterations of a small restorer's training")
     p.add_argument('--crops', type=int, default=96, help='unlabelled ones')
+    p.add_argument('--side', type=int, default=256, help='of the middle of a validation photograph, pixels')
     p.add_argument('--anchors', type=Path, help='folder of clean images; without it the crops that ship')
     p.add_argument('--out', type=Path, default=Path('anchors.json'), help='results; what is there is not done again')
     o = p.parse_args()
@@ -141,18 +143,18 @@ def main():
     anchors = anchor_files(o.anchors or write_shipped(work/'shipped'))
     def note(name, arm, seed, scores):
         rows.extend(dict(restorer=name, arm=arm, seed=seed, split=s, photograph=i, psnr=round(v, 4)) for (s, i), v in scores.items())
-        write_json(dict(anchors=len(anchors), iterations=o.iterations, train=o.train, crops=o.crops, rows=rows), o.out)
+        write_json(dict(anchors=len(anchors), iterations=o.iterations, train=o.train, crops=o.crops, side=o.side, rows=rows), o.out)
     for name in o.restorers.split(','):
         done = {(r['arm'], r['seed']) for r in rows if r['restorer'] == name}
         todo = [(arm, seed) for seed in range(o.seeds) for arm in o.arms.split(',') if (arm, seed) not in done]
         if not todo: continue
         restorer = checkpoint(name, train, state, o.train)
-        if ('unadapted model', 0) not in done: note(name, 'unadapted model', 0, judge(restorer, valid))
+        if ('unadapted model', 0) not in done: note(name, 'unadapted model', 0, judge(restorer, valid, o.side))
         ood = pseudo_pairs(restorer, train, o.crops)
         for arm, seed in todo:
             began = time.time()
             model = adapt(restorer, arm, seed, old_pairs(arm, restorer, train, anchors), ood, o.iterations, work/f'{name}-{arm}-{seed}')
-            note(name, arm, seed, judge(model, valid))
+            note(name, arm, seed, judge(model, valid, o.side))
             say(f'{name}, {arm}, seed {seed}: {time.time() - began:.0f} s')
     print(table(rows))
 

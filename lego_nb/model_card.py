@@ -11,6 +11,7 @@ import json, re
 from pathlib import Path
 from .files import UserError, atomic_path, content, markdown_grid, read_jsonl, write_json
 from .inputs import outdated
+from .settings import anchored
 
 # %% ../nbs/86_model_card.ipynb #88000011
 def public_name(name): # of a model, as in the settings of a run

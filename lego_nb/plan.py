@@ -34,8 +34,7 @@ def _anchors(data):
     "Sizes by id of the clean images that stand in for pairs; those that ship need not be written yet"
     from lego_nb.demo import demo_images
     if not data.anchored: return {}
-    if data.own['anchors'] or (data.root/'data/anchors').is_dir(): return dict(anchors={i: image_size(f) for i, f in data.anchors().items()})
-    data.folders = {**data.own, **vars(data).get('folders', {}), 'anchors': data.root/'data/anchors'}
+    if data.own['anchors'] or (data['anchors']/'crops.json').exists(): return dict(anchors={i: image_size(f) for i, f in data.anchors().items()})
     data._parts['anchors'] = {}
     return dict(anchors={i: tuple(x.shape[:0:-1]) for i, x in demo_images('id').items()})
 
@@ -318,7 +317,7 @@ def plan_text(run, # `Run`
     (needs, short), (refused, told) = _needs(run, parts, counts, stages, gpu), faults(run, parts, files, stages)
     refused += [o for o in odd if o not in refused]
     lines = [('Run', f"{run.out}: {begun}; preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}"),
-             ('Data', given + '; the demonstration stands in for what was not named'*(len(files) < len(parts))),
+             ('Data', given + '; the demonstration stands in for what was not named'*(len(files) < len(parts.keys() - {'anchors'}))),
              *_stage_lines(run, counts, stages, gpu), *needs, *(('Warning', o) for o in told + short), *(('Refused', o) for o in refused)]
     return '\n'.join(f'{k:8} {v}' for k, v in lines), refused
 

@@ -57,9 +57,7 @@ class RunData:
         elif s['preset'] != 'pocket':
             there = {find_layout(self.own[f]): self.own[f] for f in ('id_pairs', 'ood') if self.own[f]}
             found = {f: there.get(_table8(self, f)['layout']) for f in ('test', 'test_id')}
-        if self.anchored and not self.own['anchors']:
-            from lego_nb.anchors import write_shipped
-            found['anchors'] = write_shipped(self.root/'data/anchors')
+        if self.anchored: found['anchors'] = self.root/'data/anchors' # where `anchors` writes those that ship
         return {f: self.own[f] or found.get(f) for f in FOLDERS}
 
 # %% ../nbs/84_run_data.ipynb #3968d307
@@ -160,8 +158,9 @@ def id_pairs(self:RunData, unadapted=None): # the restorer before it is adapted,
 @patch
 def anchors(self:RunData):
     "The clean images that stand in for in-distribution pairs, id -> file, {} where these are given"
-    from lego_nb.anchors import anchor_files
-    if self.anchored and 'anchors' not in self._parts: self._parts['anchors'] = anchor_files(self['anchors'])
+    from lego_nb.anchors import anchor_files, write_shipped
+    if self.anchored and 'anchors' not in self._parts:
+        self._parts['anchors'] = anchor_files(self['anchors'] if self.own['anchors'] else write_shipped(self['anchors']))
     return self._parts.get('anchors', {})
 
 @patch

@@ -335,7 +335,7 @@ def _effect(run, change):
     if 'ood_truth' in change and (run/'pseudo/control.jsonl').exists(): marks |= {'control'}
     models = dict(adapted=stale or pairs, supervised=stale or pairs or 'ood_truth' in change)
     old = [m for m, o in models.items() if o and (run/f'checkpoints/{m}').exists()]
-    tests = dict(ood='test' in change or ('ood' in change and not s['test']), id='test_id' in change or (pairs and not s['test_id']), anchors='anchors' in change)
+    tests = dict(ood='test' in change or ('ood' in change and not s['test']), id='test_id' in change or ('id_pairs' in change and not s['test_id']), anchors='anchors' in change)
     judge = [*old, *(k for k, v in tests.items() if v)] if (run/'evaluation/scores.csv').exists() else []
     return gone, named, new, fit, stale, marks | {f'finetune {m}' for m in old} | {f'judge {o}' for o in judge}
 

@@ -27,7 +27,7 @@ class RunData:
         held=lambda: None, # gives the ids of pairs that a model was not trained on, or None: to be chosen
     ):
         store_attr('settings,say,device,held')
-        self.out, self.root, self._parts = Path(out), Path(root or out), {}
+        self.out, self.root, self._parts, self.anchored = Path(out), Path(root or out), {}, anchored(settings)
     def __getitem__(self, name): return self.folders[name]
 
     @cached_property
@@ -36,8 +36,6 @@ class RunData:
         own = {f: Path(self.settings[f]) if self.settings.get(f) else None for f in FOLDERS}
         return {**own, 'ood': own['ood'] or own['restored']}
 
-    @property
-    def anchored(self): return anchored(self.settings)
     @property
     def demo(self):
         "Names of the folders that the demonstration fills: nothing of another degradation than the user's"
@@ -145,7 +143,7 @@ def id_pairs(self:RunData, unadapted=None): # the restorer before it is adapted,
     "The in-distribution pairs of Stage 2: `Pairs`, or `Degraded` where they are made from clean images"
     from lego_nb.crops import TABLE8
     from lego_nb.datasets import Degraded, Pairs
-    if self.anchored: return self._anchors(unadapted)
+    if self.anchored: return _anchors(self, unadapted)
     if not self['id_pairs']: return Pairs([])
     held = self.held_out()
     files = {i: f for i, f in self.part('id_pairs').items() if i not in held}
@@ -163,11 +161,10 @@ def anchors(self:RunData):
         self._parts['anchors'] = anchor_files(self['anchors'] if self.own['anchors'] else write_shipped(self['anchors']))
     return self._parts.get('anchors', {})
 
-@patch
-def _anchors(self:RunData, unadapted):
+def _anchors(data, unadapted):
     from lego_nb.anchors import Anchors, restorer_scale
     from lego_nb.datasets import counted_as
-    files, held, s = self.anchors(), self.held_out(), self.settings
+    files, held, s = data.anchors(), data.held_out(), data.settings
     shown = {counted_as(i, files[i]) for i in held}
     free = {i: f for i, f in files.items() if counted_as(i, f) not in shown} or {i: f for i, f in files.items() if i not in held}
     scale = restorer_scale(s['restorer']) if unadapted is None else unadapted.scale
@@ -180,19 +177,18 @@ def natural(self:RunData):
     files, held = self.anchors() or {i: gt for i, (_, gt) in self.part('id_pairs').items()}, self.held_out()
     return {i: f for i, f in files.items() if i not in held}
 
-@patch
-def _held_anchors(self:RunData):
+def _held_anchors(data):
     from lego_nb.anchors import restorer_scale, write_held
-    if not self.settings['restorer']: return {} # nothing is judged without
-    files = {i: f for i, (_, f) in self.held_out().items()}
-    return write_held(files, self.root/'data/held', restorer_scale(self.settings['restorer']), self.settings['seed'])
+    if not data.settings['restorer']: return {} # nothing is judged without
+    files = {i: f for i, (_, f) in data.held_out().items()}
+    return write_held(files, data.root/'data/held', restorer_scale(data.settings['restorer']), data.settings['seed'])
 
 # %% ../nbs/84_run_data.ipynb #e44c7d59
 @patch
 def test_sets(self:RunData):
     "Split -> (id -> (degraded file, clean file or None)) of everything this run can be judged on"
     res = {split: self.part(name) for split, name in dict(ood='test', id='test_id').items() if self[name]}
-    if not self['test_id']: res |= {k: v for k, v in (dict(anchors=self._held_anchors()) if self.anchored else dict(id=self.held_out())).items() if v}
+    if not self['test_id']: res |= {k: v for k, v in (dict(anchors=_held_anchors(self)) if self.anchored else dict(id=self.held_out())).items() if v}
     if 'ood' not in res:
         mine = [(i, (f, None)) for i, f in self.ood_files().items() if (self.out/f'pseudo/restored/{i}.png').exists()]
         res['ood'] = dict(mine[:16])
@@ -258,21 +254,19 @@ def unread(self:RunData, name): # a key of `ROLES`
     if n := left_out(self[name]): return f"{self[name]}: not read: {', '.join(f'{v} {k}' for k, v in n.items())}; {cure(n)}"
 
 # %% ../nbs/84_run_data.ipynb #03e241e5
-@patch
-def _drifts(self:RunData):
+def _drifts(data):
     "Lines about pairs whose two sides differ in mean colour; the demonstration's are known"
     from lego_nb.drift import drift_line, pair_drifts
-    for name in [n for n in ('id_pairs', 'test', 'test_id') if self[n] and n not in self.demo]:
-        if line := drift_line(pair_drifts(self.part(name)), f'lq from gt in {self[name]}'): yield line
+    for name in [n for n in ('id_pairs', 'test', 'test_id') if data[n] and n not in data.demo]:
+        if line := drift_line(pair_drifts(data.part(name)), f'lq from gt in {data[name]}'): yield line
 
-@patch
-def _about_anchors(self:RunData):
+def _about_anchors(data):
     "A line about what stands in for pairs"
-    s, held = self.settings, self.held_out()
-    whose = self.own['anchors'] or 'the package'
+    s, held = data.settings, data.held_out()
+    whose = data.own['anchors'] or 'the package'
     towards = 'their truth' if s['anchor_towards'] == 'truth' else 'the output of the unadapted restorer'
-    where = 'on --test-id' if self['test_id'] else f'on {len(held)} of them alone, which are kept from training' if held else 'nowhere: give --test-id'
-    return (f'no --id-pairs: {len(self.anchors())} clean images of {whose}, lightly degraded, anchor the old behaviour towards {towards}; '
+    where = 'on --test-id' if data['test_id'] else f'on {len(held)} of them alone, which are kept from training' if held else 'nowhere: give --test-id'
+    return (f'no --id-pairs: {len(data.anchors())} clean images of {whose}, lightly degraded, anchor the old behaviour towards {towards}; '
             f'what is forgotten is measured {where}')
 
 # %% ../nbs/84_run_data.ipynb #d22f5e06
@@ -286,8 +280,8 @@ def remarks(self:RunData):
         if many := many_pages(some):
             yield (f'{self[name]}: {len(many)} of {len(some)} files hold more pages or frames than one; the first is taken: '
                    + ', '.join(Path(f).name for f in many[:3]))
-    yield from self._drifts()
-    if self.anchored: yield self._about_anchors()
+    yield from _drifts(self)
+    if self.anchored: yield _about_anchors(self)
     if self['test_id'] or self.anchored: return
     if held := self.held_out():
         yield (f'the last {len(held)} of {len(self.part("id_pairs"))} in-distribution pairs are kept for judging (--hold-out); '

@@ -265,7 +265,7 @@ def _about_anchors(data):
     s, held = data.settings, data.held_out()
     whose = data.own['anchors'] or 'the package'
     towards = 'their truth' if s['anchor_towards'] == 'truth' else 'the output of the unadapted restorer'
-    where = 'on --test-id' if data['test_id'] else f'on {len(held)} of them alone, which are kept from training' if held else 'nowhere: give --test-id'
+    where = 'on --test-id' if data['test_id'] else f'on {len(held)} of them alone, kept from training, not on what the restorer was made for' if held else 'nowhere: give --test-id'
     return (f'no --id-pairs: {len(data.anchors())} clean images of {whose}, lightly degraded, anchor the old behaviour towards {towards}; '
             f'what is forgotten is measured {where}')
 

@@ -148,7 +148,7 @@ learns from what is kept.
 
 **Data.** {{ images }} unlabelled images of the new degradation.
 {{ 'The oracle' if oracle else 'Deep Optimal Transport' }} refined their restorations; the gate kept {{ kept }}.
-Training used {{ 'these and ' if kept }}{{ '%s ' % pairs if pairs is not none }}{{ old }}.
+Training used {{ 'these and ' if kept }}{{ '%s ' % pairs if pairs is not none }}{{ old or 'in-distribution pairs' }}.
 
 {% endif %}
 ## Licence

@@ -11,6 +11,7 @@ import json, re
 from pathlib import Path
 from .files import UserError, atomic_path, content, markdown_grid, read_jsonl, write_json
 from .inputs import outdated
+from .settings import anchored
 
 # %% ../nbs/86_model_card.ipynb #88000011
 def public_name(name): # of a model, as in the settings of a run
@@ -78,10 +79,10 @@ def _interval(values, metric, sign=''):
 
 def score_table(rows): # from `read_scores`
     "Write every metric of every model, and what it gained, in Markdown; '' without rows"
-    from lego_nb.evaluation import MODELS, caption, gains, summarize
+    from lego_nb.evaluation import MODELS, SPLITS, caption, gains, summarize
     from lego_nb.gate import lower_is_better
     means, lines = summarize(rows), []
-    for split, name in dict(ood='out of distribution', id='in distribution').items():
+    for split, name in SPLITS.items():
         for metric in dict.fromkeys(k[2] for k in means if k[1] == split):
             what = caption(metric) + ' (lower is better)'*lower_is_better(metric)
             for model in [m for m in MODELS if (m, split, metric) in means]:
@@ -119,10 +120,11 @@ def _card_facts(run, # a run folder
         data = Run(run, s).data
         pairs, own = len(data.id_pairs()), bool(data['test'])
     except (UserError, OSError): pairs, own = None, bool(s.get('test')) # the files are not here any more
+    old = 'clean images in place of in-distribution pairs' if anchored(s) else 'in-distribution pairs'
     judged, scores = read_jsonl(run/'pseudo/metadata.jsonl'), run/'evaluation/scores.csv'
     if s['restorer'] == 'pocket' or Path(s['restorer']).is_dir(): base = base or public_name(s['restorer'])
     return dict(net=net, base=base, hash=weights_hash(s['restorer']), base_license=license or license_of(s['restorer']), oracle=by,
-                oracle_license=terms, settings=public_settings(s), scores=read_scores(scores) if scores.exists() else [], pairs=pairs,
+                oracle_license=terms, settings=public_settings(s), scores=read_scores(scores) if scores.exists() else [], pairs=pairs, old=old,
                 images=len(judged), kept=sum(r['kept'] for r in judged), own_test=own)
 
 # %% ../nbs/86_model_card.ipynb #88000033
@@ -143,7 +145,7 @@ learns from what is kept.
 
 **Data.** {{ images }} unlabelled images of the new degradation.
 {{ 'The oracle' if oracle else 'Deep Optimal Transport' }} refined their restorations; the gate kept {{ kept }}.
-Training used {{ 'these and ' if kept }}{{ '%s ' % pairs if pairs is not none }}in-distribution pairs.
+Training used {{ 'these and ' if kept }}{{ '%s ' % pairs if pairs is not none }}{{ old or 'in-distribution pairs' }}.
 
 {% endif %}
 ## Licence

@@ -158,7 +158,9 @@ class ImageSettings(Settings):
     ood_truth:Path = None # truth of --ood, read by controls alone
     prompts:str = opt(None, stage='refine') # file with a prompt for each image: .json, .jsonl or .csv of id and prompt
     first_n:int = opt(None, 1, 10**9, stage='restore') # use only the first n unlabelled images
-    hold_out:int = opt(16, 0, 10**6, stage='finetune') # pairs of --id-pairs kept for judging where no --test-id is given, at most a tenth
+    anchors:Path = opt(None, stage='finetune') # without --id-pairs: a folder of clean images, degraded lightly in their place; else crops that ship
+    anchor_towards:str = opt('truth', of='truth unadapted', stage='finetune') # target of anchors: truth, or the restorer's output before it is adapted
+    hold_out:int = opt(16, 0, 10**6, stage='finetune') # in-distribution pairs or anchors kept for judging where no --test-id is given, at most a tenth
 
 @dataclass
 class RestorerSettings(Settings):
@@ -210,9 +212,8 @@ class RefineSettings(Seeded):
     values_device:str = opt(None, of='cpu', free=True) # where stored features wait; cpu where the GPU is short of memory
 
 # %% ../nbs/05_options.ipynb #313a0375
-CHECKS = dict(psnr=(1, ' dB', 'to its restoration'), structure=(1, '', 'with its restoration'),
-              tone=(-1, ' ΔE', 'from its restoration'), consistency=(1, ' dB', 'to its input'),
-              lpips=(-1, '', 'from its restoration'), dists=(-1, '', 'from its restoration'))
+CHECKS = dict(psnr=(1, ' dB', 'to its restoration'), consistency=(1, ' dB', 'to its input'), structure=(1, '', 'with its restoration'),
+              **{k: (-1, unit, 'from its restoration') for k, unit in dict(tone=' ΔE', drift=' grey levels', lpips='', dists='').items()})
 
 def read_limits(text): # like 'structure=.7,tone=6', a dict, or None
     "Read limits of fidelity checks: check -> number. `UserError`: no such check, or no number"

@@ -30,6 +30,14 @@ def _demo(data):
     data.folders = {f: data.own[f] or made.get(f) for f in FOLDERS}
     return {k: {i: tuple(x.shape[:0:-1]) for i, x in demo_images(splits.get(k, k), data.settings['crop']).items()} for k in names}
 
+def _anchors(data):
+    "Sizes by id of the clean images that stand in for pairs; those that ship need not be written yet"
+    from lego_nb.demo import demo_images
+    if not data.anchored: return {}
+    if data.own['anchors'] or (data['anchors']/'crops.json').exists(): return dict(anchors={i: image_size(f) for i, f in data.anchors().items()})
+    data._parts['anchors'] = {}
+    return dict(anchors={i: tuple(x.shape[:0:-1]) for i, x in demo_images('id').items()})
+
 def _read(data, name):
     "Sizes by id of a folder, and the files they come from, {} where the run would cut crops first"
     plan, files = data.plan(name)[1], {i: lq or gt for i, (lq, gt) in data.part(name, uncut=True).items()}
@@ -41,7 +49,7 @@ def _read(data, name):
 # %% ../nbs/88_plan.ipynb #cd942db5
 def run_parts(run): # `Run`
     "Read the parts of a run as name -> id -> (width, height), and name -> id -> file of the folders that were given"
-    parts, files = _demo(run.data), {}
+    parts, files = _demo(run.data) | _anchors(run.data), {}
     for name in ('ood', 'id_pairs', 'test', 'test_id'):
         if name not in parts and run.data[name]: parts[name], files[name] = _read(run.data, name)
     if 'ood' in parts: parts['ood'] = dict(list(parts['ood'].items())[:run.settings['first_n']])
@@ -134,9 +142,9 @@ def _training(run, name, marks, why=None):
 def _judging(run, parts, models, marks):
     "What there is to judge: text, restorations, sizes"
     from lego_nb.evaluation import read_scores
-    f, pairs, ood = run/'evaluation/scores.csv', len(parts.get('id_pairs', ())), parts.get('test') or parts.get('ood', {})
+    f, pairs, ood = run/'evaluation/scores.csv', len(parts.get('id_pairs', parts.get('anchors', ()))), parts.get('test') or parts.get('ood', {})
     held = min(run.settings['hold_out'], max(1, pairs//10)) if 'test_id' not in parts and pairs > 1 else 0
-    n = dict(ood=len(ood) if parts.get('test') else min(16, len(ood)), id=len(parts.get('test_id', ())) or held)
+    n = dict(ood=len(ood) if parts.get('test') else min(16, len(ood)), **{'anchors' if 'anchors' in parts and 'test_id' not in parts else 'id': len(parts.get('test_id', ())) or held})
     scored = {(r['model'], r['split']) for r in read_scores(f)} if f.exists() else set()
     stay = {(m, k) for m, k in scored if not {f'judge {m}', f'judge {k}', f'finetune {m}'} & {*marks}}
     new = [(m, k) for m in models for k in n if n[k] and (m, k) not in stay]
@@ -306,13 +314,13 @@ def plan_text(run, # `Run`
     counts = stage_counts(run, parts, *undone)
     shapes = sorted({o for o in parts.get('ood', {}).values() if min(o)})
     sizes = ', '.join(f'{w}×{h}' for w, h in shapes[:3]) + ', …'*(len(shapes) > 3)
-    names = dict(ood=f'unlabelled ({sizes})', id_pairs='in-distribution pairs', test='test', test_id='test in distribution')
+    names = dict(ood=f'unlabelled ({sizes})', id_pairs='in-distribution pairs', anchors='clean images in their place', test='test', test_id='test in distribution')
     given = ', '.join(f'{len(parts[k])} {v}' for k, v in names.items() if k in parts)
     begun = 'goes on' if read_config(run.out) else 'new'
     (needs, short), (refused, told) = _needs(run, parts, counts, stages, gpu), faults(run, parts, files, stages)
     refused += [o for o in odd if o not in refused]
     lines = [('Run', f"{run.out}: {begun}; preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}"),
-             ('Data', given + '; the demonstration stands in for what was not named'*(len(files) < len(parts))),
+             ('Data', given + '; the demonstration stands in for what was not named'*(len(files) < len(parts.keys() - {'anchors'}))),
              *_stage_lines(run, counts, stages, gpu), *needs, *(('Warning', o) for o in told + short), *(('Refused', o) for o in refused)]
     return '\n'.join(f'{k:8} {v}' for k, v in lines), refused
 

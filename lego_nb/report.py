@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from .calibration import score_histogram
 from .control import control_means, prompt_adds
 from .controls import findings, read_targets
-from .evaluation import MODELS, gains, model_lines, paired_gain, photograph_lines, read_scores, shown_metrics
+from .drift import drift_line
+from .evaluation import MODELS, SPLITS, gains, model_lines, paired_gain, photograph_lines, read_scores, shown_metrics
 from .figures import detail_box, gains_plot, loss_plot, pick
 from .files import UserError, atomic_path, image_files, read_jsonl
 from .options import GateSettings
@@ -140,7 +141,8 @@ def _targets(r, n): # at most n kept and n rejected ones
     def images(row):
         paths = {label: r.folder/'pseudo'/row.get(f'{k}_file_name', '') for k, label in kinds.items()}
         return {label: read_image(p) for label, p in paths.items() if p.is_file()}
-    return dict(kept=len(kept), rejected=len(rejected), shown=[{**x, 'images': images(x)} for x in pick(kept, n) + pick(rejected, n)])
+    drifts = drift_line([dict(x['scores'], id=x['id']) for x in r.pseudo], 'targets from their restorations')
+    return dict(kept=len(kept), rejected=len(rejected), drifts=drifts, shown=[{**x, 'images': images(x)} for x in pick(kept, n) + pick(rejected, n)])
 
 def _control(r):
     if not r.control: return None
@@ -180,8 +182,9 @@ def report_html(
     n=12, # most test images, and most targets of each kind
 ): # text, a whole page
     "Make the page of a run."
+    old = 'anchors' if 'anchors' in r.images and 'id' not in r.images else 'id'
     return _render('page', dict(
-        name=r.folder.resolve().name, results=_results(r), ood=_photographs(r, 'ood', n), id=_photographs(r, 'id', max(1, n//3)),
+        name=r.folder.resolve().name, results=_results(r), ood=_photographs(r, 'ood', n), id=_photographs(r, old, max(1, n//3)), old=SPLITS[old],
         control=_control(r), targets=_targets(r, n), gate=_gate(r), run=_run(r), files=_files(r),
         training=svg(lambda: loss_plot(r.logs)) if r.logs else None)).lstrip()
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'OPTIONS', 'FOLDERS', 'PAPER', 'CHANGES', 'PRESETS', 'STAGE_OF', 'FREE', 'resolve_settings',
-           'check_settings', 'RunSettings', 'check_inputs']
+           'check_settings', 'RunSettings', 'check_inputs', 'anchored']
 
 # %% ../nbs/80_settings.ipynb #1af02b4a
 from pathlib import Path
@@ -86,8 +86,8 @@ def check_inputs(
         if s[f]:
             if not Path(s[f]).is_dir(): raise UserError(f"--{f.replace('_', '-')} {s[f]}: no such folder")
             image_files(s[f])
-    fits = s['oracle'].split(':')[0] == 'dot' and (not stages or 'refine' in stages) # to the clean side of the pairs
-    needed = dict(id_pairs=train and s['id_ratio'] > 0 or fits, restorer=train or not s['restored'], ood=not s['restored'])
+    if s['id_pairs'] and s.get('anchors'): raise UserError('--anchors stand in for --id-pairs: give one of the two')
+    needed = dict(restorer=train or not s['restored'], ood=not s['restored'])
     for f, needs in needed.items():
         if needs and not demo and not s[f]: raise UserError(f"preset '{s['preset']}' needs --{f.replace('_', '-')}")
     if s['prompts']:
@@ -98,3 +98,9 @@ def check_inputs(
         raise UserError(f"--restorer {r}: no such file or folder; 'pocket' is the one that ships")
     if o not in ('pocket', 'dot', 'pixels') and (o.startswith(('.', '/', '~')) or o.count('/') != 1) and not Path(o).expanduser().is_dir():
         raise UserError(f"--oracle {o}: no such folder, and not a hub name like black-forest-labs/FLUX.1-dev")
+
+# %% ../nbs/80_settings.ipynb #7078df7a
+def anchored(settings): # option -> value
+    "Tell whether clean images stand in for in-distribution pairs: none are given, and those of the pocket restorer are not its own"
+    s, ood = settings, settings.get('ood') or settings.get('restored')
+    return not s.get('id_pairs') and bool(s.get('anchors') or ood and (s.get('preset'), s.get('restorer')) != ('pocket', 'pocket'))

@@ -11,7 +11,7 @@ import shutil, time
 from contextlib import nullcontext
 from .console import STOPS, bars, cause, duration, hardware, versions
 from .files import Failed, UserError, atomic_path, image_files, link, read_jsonl, write_json, write_jsonl
-from .inputs import STAGES, again, differences, read_config
+from .inputs import PAIRS, STAGES, again, differences, read_config
 from .settings import STAGE_OF
 from .run_folder import changes, take_in, unchanged
 
@@ -96,7 +96,7 @@ def _texts(run):
 
 # %% ../nbs/87_stages.ipynb #e790b620
 def _transport(run):
-    "Do Stage 1 by Deep Optimal Transport from the restorations to the clean side of the in-distribution pairs"
+    "Do Stage 1 by Deep Optimal Transport from the restorations to the clean side of the in-distribution pairs, or to anchors"
     from lego_nb.transport import load_transport
     from lego_nb.transport_folder import fit_files, transport_folder
     files, path, s = _refine_files(run)[0], run/'pseudo/dot.safetensors', run.settings
@@ -104,8 +104,7 @@ def _transport(run):
     began = time.time()
     run.say(f'Stage 1  transport {n} of {len(files)} images')
     if run.first and not path.exists():
-        natural = {i: gt for i, (_, gt) in run.data.part('id_pairs').items() if i not in run.data.held_out()}
-        fit_files(files, natural, s['oracle'].partition(':')[2] or 'pocket', device=run.device, tile=s['tile']).save(path)
+        fit_files(files, run.data.natural(), s['oracle'].partition(':')[2] or 'pocket', device=run.device, tile=s['tile']).save(path)
     run.meet()
     transport_folder(load_transport(path, run.device, tile=s['tile']), files, run/'pseudo/targets', batch_size=s['refine_batch'],
                      records=run/f'pseudo/records-{run.shard[0]}.jsonl', note=lambda i, e: run.failures('refine', [(i, e)]),
@@ -115,6 +114,7 @@ def _transport(run):
 # %% ../nbs/87_stages.ipynb #82f22dcc
 def gate(run): # `Run`
     "Score every target, decide, and write `metadata.jsonl`"
+    from lego_nb.drift import drift_line
     from lego_nb.gate import decide, score_rows
     files, anew = run.data.ood_files(), run.anew()
     ids, judged = [i for i in files if not run.missing('targets', [i])], {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')}
@@ -142,6 +142,7 @@ def gate(run): # `Run`
     run.mark(done=['gate'])
     run.timed('gate', began, len(ids), 'targets')
     run.say(f"         kept {sum(r['kept'] for r in rows)} of {len(rows)}")
+    if line := drift_line([dict(r['scores'], id=r['id']) for r in rows], 'targets from their restorations'): run.say(f'         {line}')
     _control(run)
 
 # %% ../nbs/87_stages.ipynb #2cbcf5da
@@ -209,7 +210,7 @@ def train(run, # `Run`
     from lego_nb.finetune import finetune
     from lego_nb.latents import encoded
     model, state, s = run.load(run.settings['restorer']), run/f'checkpoints/{name}-state', run.settings
-    ood_pairs, pairs = Pairs(ood_pairs or []), run.data.id_pairs()
+    ood_pairs, pairs = Pairs(ood_pairs or []), run.data.id_pairs(model)
     check_pairs(ood_pairs, model.scale, colour=name != 'adapted') # targets are files of colours, grey where their image is
     run.data.check_fit(pairs, model.scale)
     def latents(pairs, name):
@@ -340,7 +341,7 @@ def open_run(run, # `Run`
 def _check(run, stages, change):
     "`UserError` for what would stop one of `stages`, as far as it is still to do"
     if 'refine' in stages and (run.missing('targets', run.data.ood_files()) or {'ood', 'restored'} & {*change}): _check_refining(run)
-    made = (run/'checkpoints/adapted').exists() and not {'ood', 'restored', 'id_pairs'} & {*change} and 'finetune adapted' not in run.anew()
+    made = (run/'checkpoints/adapted').exists() and not {'ood', 'restored', *PAIRS} & {*change} and 'finetune adapted' not in run.anew()
     if 'finetune' in stages and not made: _check_training(run)
 
 def _check_data(run):

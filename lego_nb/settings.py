@@ -24,7 +24,7 @@ CHANGES = {
     'pocket': dict(
         restorer='pocket', oracle='pocket', solver='fireflow', steps=12, t0=.9, guidance=2., inject_steps=1, tile=64, overlap=16,
         min_side=None, refine_batch=16, control_images=8, gate='niqe-pocket', gate_mode='quantile', gate_value=.9, min_fidelity=20.,
-        perceptual=None, calibrate=0, iterations=250, batch_size=16, reduction='pooled', ood_weight=.5, lr=3e-5, warmup=10, ema=0., crop=64,
+        perceptual=None, calibrate=0, iterations=250, batch_size=8, id_ratio=.75, reduction='pooled', ood_weight=.7, lr=1e-3, warmup=10, ema=0., crop=64,
         mixed_precision='no', checkpoint_every=100, log_with='none'),
     'gopro-reds': dict(first_n=6000), 'gopro-realblur': {}, 'div2k-flickr2k': dict(first_n=6000, crop=256), 'div2k-dped': dict(crop=256)}
 PRESETS = {k: PAPER | v for k, v in CHANGES.items()}

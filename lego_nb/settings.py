@@ -10,12 +10,13 @@ __all__ = ['SETTINGS', 'OPTIONS', 'FOLDERS', 'PAPER', 'CHANGES', 'PRESETS', 'STA
 from pathlib import Path
 from .console import closest
 from .files import UserError, image_files
+from .lego_judge import JudgeSettings
 from .options import FinetuneSettings, GateSettings, ImageSettings, OracleSettings, RefineSettings, RestorerSettings, RoundSettings
 from .options import launched_precision, options
 
 # %% ../nbs/80_settings.ipynb #1a3771a2
 SETTINGS = dict(run=RoundSettings, images=ImageSettings, restorer=RestorerSettings, oracle=OracleSettings, refine=RefineSettings,
-                gate=GateSettings, finetune=FinetuneSettings)
+                judge=JudgeSettings, gate=GateSettings, finetune=FinetuneSettings)
 OPTIONS = options(*SETTINGS.values())
 FOLDERS = [k for k, o in OPTIONS.items() if Path in o.kinds]
 PAPER = {k: o.default for k, o in OPTIONS.items() if k not in FOLDERS}
@@ -23,7 +24,7 @@ CHANGES = {
     'pocket': dict(
         restorer='pocket', oracle='pocket', solver='fireflow', steps=12, t0=.9, guidance=2., inject_steps=1, tile=64, overlap=16,
         min_side=None, refine_batch=16, control_images=8, gate='niqe-pocket', gate_mode='quantile', gate_value=.9, min_fidelity=20.,
-        perceptual=None, iterations=250, batch_size=8, id_ratio=.75, reduction='pooled', ood_weight=.7, lr=1e-3, warmup=10, ema=0., crop=64,
+        perceptual=None, calibrate=0, iterations=250, batch_size=8, id_ratio=.75, reduction='pooled', ood_weight=.7, lr=1e-3, warmup=10, ema=0., crop=64,
         mixed_precision='no', checkpoint_every=100, log_with='none'),
     'gopro-reds': dict(first_n=6000), 'gopro-realblur': {}, 'div2k-flickr2k': dict(first_n=6000, crop=256), 'div2k-dped': dict(crop=256)}
 PRESETS = {k: PAPER | v for k, v in CHANGES.items()}
@@ -38,7 +39,7 @@ def check_settings(settings): # name of an option -> value
 
 # %% ../nbs/80_settings.ipynb #f7bad584
 class RunSettings(dict):
-    "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `refine`, `gate`, `finetune` are the parts of them"
+    "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `refine`, `judge`, `gate`, `finetune` are the parts of them"
     @classmethod
     def from_preset(cls,
         preset='pocket', # a name of `PRESETS`
@@ -98,6 +99,7 @@ def check_inputs(
         raise UserError(f"--restorer {r}: no such file or folder; 'pocket' is the one that ships")
     if o not in ('pocket', 'dot', 'pixels') and (o.startswith(('.', '/', '~')) or o.count('/') != 1) and not Path(o).expanduser().is_dir():
         raise UserError(f"--oracle {o}: no such folder, and not a hub name like black-forest-labs/FLUX.1-dev")
+    if s['judge'] and not Path(s['judge']).is_file(): raise UserError(f"--judge {s['judge']}: no such file; leave it out for the one that ships")
 
 # %% ../nbs/80_settings.ipynb #7078df7a
 def anchored(settings): # option -> value

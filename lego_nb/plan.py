@@ -19,6 +19,7 @@ from .folder_map import image_size, tile_count
 from .inputs import read_config
 from .run_folder import Run, pending
 from .settings import FOLDERS, check_inputs
+from .stages import controlled
 
 # %% ../nbs/88_plan.ipynb #dc9ca9cc
 def _demo(data):
@@ -155,7 +156,7 @@ def stage_counts(run, # `Run`
         made = len(ids) - len({*gone} & {*ids} | {*run.missing(kind, ids)})
         if crops: made = min(len(ids), sum(1 for _ in (run/f'pseudo/{kind}').rglob('[!.]*.png')))
         return f'{what}: {len(ids) - made} to do, {made} there', len(ids) - made, [sizes[i] for i in ids]
-    mine, control = run.mine(sizes), run.mine([*sizes][:s['control_images']])
+    mine, control = run.mine(sizes), run.mine(controlled(run, [*sizes]))
     judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')} - {*gone}
     fresh = len(sizes) if 'gate' in marks else max(0, len(sizes) - len(judged)) if crops else len(sizes.keys() - judged)
     models = ['unadapted', 'adapted'] + ['supervised']*bool(run.data['ood_truth'])

@@ -10,7 +10,7 @@ import base64, functools, io
 from pathlib import Path
 from types import SimpleNamespace
 from .calibration import score_histogram
-from .control import control_means, prompt_adds
+from .control import control_lines
 from .evaluation import caption, gains, headline, read_scores, results_grid
 from .figures import detail_box, gains_plot, loss_plot, pick
 from .files import UserError, atomic_path, image_files, read_jsonl
@@ -18,11 +18,12 @@ from .options import GateSettings
 from .gate import gate_summary, lower_is_better
 from .images import read_image
 from .inputs import read_config
+from .verdict import Verdict, both_decisions, calibration_plot, choice_plot, by_gain, verdict_lines, with_interval
 
 # %% ../nbs/83_report.ipynb #78942d4a
 def read_run(
     folder, # a run folder
-):          # namespace: folder, config, settings, pseudo, control, scores, times, logs, images
+):          # namespace: folder, config, settings, pseudo, verdict, control, scores, times, logs, images
     "Read what the report knows of a run. `UserError`: there is none, or its config.json is damaged."
     folder, config = Path(folder), read_config(folder, run=False)
     if not config: raise UserError(f'{folder}: no run here (no config.json); start one with lego_run --out {folder}')
@@ -33,7 +34,7 @@ def read_run(
     return SimpleNamespace(
         folder=folder, config=config, settings=config['settings'],
         pseudo=[p for p in read_jsonl(folder/'pseudo/metadata.jsonl') if 'kept' in p],
-        control=read_jsonl(folder/'pseudo/control.jsonl'),
+        verdict=Verdict.of(folder), control=read_jsonl(folder/'pseudo/control.jsonl'),
         scores=read_scores(scores) if scores.exists() else [],
         times=read_jsonl(folder/'times.jsonl'),
         logs={n: log for n, p in zip(names, found) if (log := read_jsonl(p))},
@@ -126,35 +127,61 @@ def _photographs(r, split, n): # at most n, evenly from the smallest gain to the
     return dict(shown=[_photograph(r, split, i) for i in pick(sorted(ids, key=lambda i: g.get(of.get(i), 0)), n)], total=len(ids))
 
 # %% ../nbs/83_report.ipynb #c9e47375
+def _images(r, id):
+    "What there is of one image: degraded, restored, refined"
+    row = next((x for x in r.pseudo if x['id'] == id), {})
+    names = {label: row.get(f'{k}_file_name') or (f'{k}/{id}.png' if k != 'lq' else '') for k, label in dict(lq='degraded', restored='restored', targets='refined').items()}
+    return {label: read_image(p) for label, name in names.items() if name and (p := r.folder/'pseudo'/name).is_file()}
+
 def _targets(r, n): # at most n kept and n rejected ones
     if not r.pseudo: return None
     kept, rejected = ([x for x in r.pseudo if x['kept'] == k] for k in (True, False))
-    kinds = dict(lq='degraded', restored='restored', targets='refined')
-    def images(row):
-        paths = {label: r.folder/'pseudo'/row.get(f'{k}_file_name', '') for k, label in kinds.items()}
-        return {label: read_image(p) for label, p in paths.items() if p.is_file()}
-    return dict(kept=len(kept), rejected=len(rejected), shown=[{**x, 'images': images(x)} for x in pick(kept, n) + pick(rejected, n)])
+    word = {x['id']: _word(x) for x in r.verdict.rows} if not r.verdict.sample else {}
+    def paper(x): return f"the paper's gate: {'kept' if x['paper']['kept'] else 'rejected'}, {x['paper']['reason']}" if x.get('paper') else ''
+    return dict(kept=len(kept), rejected=len(rejected), shown=[{**x, 'images': _images(r, x['id']), 'word': word.get(x['id'], ''), 'other': paper(x)}
+                                                               for x in pick(kept, n) + pick(rejected, n)])
+
+def _word(x): # a row of a verdict
+    return f"foretold {x['gain']:+.2f} dB" + (f", true {x['true']:+.2f} dB" if x.get('true') is not None else '') + ', unlike what the judge learned from'*(x['strange'] > 1)
 
 def _control(r):
-    if not r.control: return None
-    by, m = r.settings.get('gate', 'niqe-pocket'), control_means(r.control)
-    def cell(kind, k, form): return format(v, form) if (v := m.get(f'{kind}_{k}')) is not None else ''
-    lines = [[name, cell('score', k, '.2f'), cell('psnr', k, '.2f'), cell('gain', k, '+.2f')]
-             for k, name in dict(restored='restored', control='null prompt', target='prompt').items()]
-    text = prompt_adds(r.control, by)
-    return dict(text=text[0].upper() + text[1:], score=by, lines=lines)
+    return dict(score=r.settings.get('gate', 'niqe-pocket'), n=len(r.control), lines=control_lines(r.control)) if r.control else None
 
 # %% ../nbs/83_report.ipynb #4c3e52b8
 def _gate(r):
     if not r.pseudo: return None
-    s = GateSettings.of(r.settings)
-    g = gate_summary(r.pseudo, s)
+    s, rows = GateSettings.of(r.settings), [{**x, **x.get('paper', {})} for x in r.pseudo] # its own decision, also where the judge's counts
+    g = gate_summary(rows, s)
     cells = [s.metric, s.mode, 'none' if s.min_fidelity is None else f'{s.min_fidelity:g} dB', f'{g["generated"]:,}',
              'none' if g['threshold'] is None else f'{g["threshold"]:.2f}', f'{g["kept"]:,}', f'{g["pass_rate"]:.1%}']
-    return dict(cells=cells, chart='' if s.mode == 'none' else svg(lambda: score_histogram(r.pseudo, s)))
+    return dict(cells=cells, both=both_decisions(r.verdict.rows), chart='' if s.mode == 'none' else svg(lambda: score_histogram(rows, s)))
+
+# %% ../nbs/83_report.ipynb #c83a0002
+def _plan_lines(v):
+    "A line for every candidate"
+    def cell(x, form): return '' if x is None else format(x, form)
+    return [[name, p['plan'], '' if p['gain'] is None else with_interval([p[k] for k in ('gain', 'low', 'high')]), cell(p.get('share'), '.0%'), cell(p.get('strange'), '.0%'),
+             cell(p.get('true'), '+.1f'), 'chosen' if p['plan'] == o['chosen'] else ''] for name, o in v.groups.items() for p in o['plans']]
+
+def _judge_facts(j):
+    "What is known of the judge, in a sentence"
+    if not j: return 'The judge is the one that ships, as it is.'
+    kind = "fine-tuned on this run's in-distribution pairs" if j.get('calibrated') else 'the one that ships' if j.get('weights') == 'shipped' else str(j.get('weights'))
+    known = [f'{name} {j[k]:.2f}' for k, name in dict(auc='AUC', sign='sign right').items() if j.get(k) is not None]
+    return f"The judge: {kind}" + (f"; {', '.join(known)} on {j['n']} held-out pairs" if known and j.get('n') else '') + (f". {j['why']}" if j.get('why') else '') + '.'
+
+def _verdict(r, n): # n: pictures of a page
+    v = r.verdict
+    if not (v.rows or v.groups): return dict(lines=verdict_lines(v), charts=[], plans=[], known=False)
+    keys = dict(gain='foretold gain') | (dict(true='true gain') if v.scores else {})
+    def shown(x): return dict(id=x['id'], images=_images(r, x['id']), word=_word(x))
+    parts = {name: {kind: [o for x in some if (o := shown(x))['images']] for kind, some in by_gain(v.rows, k, 1 if n < 6 else 2).items()} for k, name in keys.items()}
+    charts = [svg(lambda: choice_plot(v.groups))]*any(o['plans'] for o in v.groups.values()) + [svg(lambda: calibration_plot(v.rows))]*bool(v.scores)
+    return dict(known=True, lines=verdict_lines(v), charts=charts, plans=_plan_lines(v), why=[(g, o['chosen'], o.get('why', '')) for g, o in v.groups.items()],
+                vetoed=v.vetoed[:24], unnamed=len(v.vetoed[24:]), judge=_judge_facts(v.judge), parts={k: o for k, o in parts.items() if any(o.values())})
 
 # %% ../nbs/83_report.ipynb #44cadcbd
-FILES = {'config.json': 'settings, versions, hardware', 'pseudo/metadata.jsonl': 'scores and decisions of the gate',
+FILES = {'config.json': 'settings, versions, hardware', 'pseudo/metadata.jsonl': 'scores and decisions of the gate and the judge', 'pseudo/choice.json': 'what was tried before the choice',
          'pseudo/lq': 'degraded inputs', 'pseudo/restored': 'restorations', 'pseudo/targets': 'refined targets',
          'checkpoints/adapted': 'the adapted model', 'evaluation/scores.csv': 'every score',
          'evaluation/images': 'restored test images', 'times.jsonl': 'time of each stage'}
@@ -173,7 +200,7 @@ def report_html(
 ): # text, a whole page
     "Make the page of a run."
     return _render('page', dict(
-        name=r.folder.resolve().name, results=_results(r), ood=_photographs(r, 'ood', n), id=_photographs(r, 'id', max(1, n//3)),
+        name=r.folder.resolve().name, results=_results(r), verdict=_verdict(r, n), ood=_photographs(r, 'ood', n), id=_photographs(r, 'id', max(1, n//3)),
         control=_control(r), targets=_targets(r, n), gate=_gate(r), run=_run(r), files=_files(r),
         training=svg(lambda: loss_plot(r.logs)) if r.logs else None)).lstrip()
 

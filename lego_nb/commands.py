@@ -15,6 +15,7 @@ from .files import UserError, read_jsonl
 from .holder import Holder, current, describe
 from .inputs import STAGES, again, begun, check_out, check_places, default_out, read_config
 from .options import with_options
+from .plans import without_fixed
 from .run_folder import JUDGED, Run, grouped
 from .settings import SETTINGS, check_inputs, resolve_settings
 from .stages import go
@@ -44,7 +45,7 @@ def lego_run(
     if not known and not may: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
     given = {k: v for k, v in options.items() if v is not None}
     if preset is None and known:
-        given = known['settings'] | given
+        given = known['settings'] | dict(candidates=without_fixed(known['settings'].get('candidates'), given)) | given
         preset = given.pop('preset')
     elif known: # what the run was begun with, whoever launches it now; and what is judged stays named
         given |= {k: known['settings'].get(k) for k in ('mixed_precision', *JUDGED) if not given.get(k)}

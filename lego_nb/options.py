@@ -203,7 +203,6 @@ class RefineSettings(Seeded):
     min_side:int = opt(512, 1, 10**5, none=True) # images with a shorter side are enlarged to this before refining, pixels
     latent_nudge:float = opt(1., 1e-3, 1e3) # factor on the latents before inversion
     colour:str = opt('none', of='none adain wavelet') # colours of a target from its restoration
-    candidates:list = opt(None, 0, 100) # several w, by commas: a target for each, and the gate's score chooses
     method:str = opt('inversion', of='inversion sdedit') # sdedit is the baseline
     values_device:str = opt(None, of='cpu', free=True) # where stored features wait; cpu where the GPU is short of memory
 

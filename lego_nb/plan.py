@@ -74,9 +74,8 @@ def evaluations_each(s): # settings
     from lego_nb.flow import evaluations
     n = s['steps'] if s['strength'] is None else s['steps'] - int(s['steps'] - min(s['steps']*s['strength'], s['steps']))
     mode = s['guidance_mode'] or ('true_cfg' if s['oracle'] == 'pocket' else 'embedded')
-    once, scales = evaluations(s['solver'], n), s['candidates'] or [s['guidance']]
-    twice = [mode == 'true_cfg' and w not in (0, 1) and s['prompt'] != s['null_prompt'] for w in scales]
-    return once*(sum(1 + t for t in twice) + (s['method'] == 'inversion'))
+    twice = mode == 'true_cfg' and s['guidance'] not in (0, 1) and s['prompt'] != s['null_prompt']
+    return evaluations(s['solver'], n)*(1 + twice + (s['method'] == 'inversion'))
 
 # %% ../nbs/88_plan.ipynb #643325d5
 def refine_seconds(s, # settings

@@ -255,7 +255,7 @@ def base_settings(
     preset = PRESETS[preset or ('pocket' if name == 'pocket' else 'gopro-reds')]
     s = read_config(run)['settings'] if run else dict(preset, oracle=name, gate='niqe-pocket')
     s = {**s, **{k: v for k, v in dict(oracle=oracle, **options).items() if v is not None}}
-    return s, RefineSettings.of(s, strength=None, candidates=None) # one depth, one guidance in each cell
+    return s, RefineSettings.of(s, strength=None) # one depth in each cell
 
 # %% ../nbs/90_preview.ipynb #7c6422d6
 def _keep_facts(out, facts):

@@ -15,7 +15,7 @@ from pathlib import Path
 from .console import bars, cause, duration, find_device, reason
 from .files import UserError, append_jsonl, left_out, read_jsonl, write_json, write_jsonl
 from .holder import describe
-from .inputs import STAGES, again, begun, compare, look, new_command, option, place, read_config, read_inputs, refuse_difference, said, stage_of, touched, write_inputs
+from .inputs import OLD, STAGES, again, begun, compare, look, new_command, option, place, read_config, read_inputs, refuse_difference, said, stage_of, touched, write_inputs
 from .run_data import RunData
 from .settings import FOLDERS, PRESETS
 from .options import FinetuneSettings, GateSettings, RefineSettings
@@ -34,7 +34,8 @@ class Run:
         store_attr('settings,shard,launched')
         self.out, self.root, self._device, self.holder = Path(out), Path(root or out), device, None
         known = read_config(out)
-        if known and 'hold_out' not in known['settings']: self.settings = {**settings, 'hold_out': 0} # version 0.1: all pairs
+        older = {k: v for k, v in OLD.items() if k not in known['settings']} if known else {}
+        if older: self.settings = {**settings, **older} # it goes on as it was begun
         if known: refuse_difference(known['settings'], self.settings, out, {*begun(out)} - ({'gate'} & self.anew())) # which decides anew
         self.data = RunData(self.settings, self.out, self.root, device, self.say, lambda: self._held())
     def __truediv__(self, name): return self.out/name

@@ -12,10 +12,11 @@ from .console import closest
 from .files import UserError, image_files
 from .options import FinetuneSettings, GateSettings, ImageSettings, OracleSettings, RefineSettings, RestorerSettings, RoundSettings
 from .options import launched_precision, options
+from .plans import ChoiceSettings, plan_text, read_plans, without_fixed
 
 # %% ../nbs/80_settings.ipynb #1a3771a2
 SETTINGS = dict(run=RoundSettings, images=ImageSettings, restorer=RestorerSettings, oracle=OracleSettings, refine=RefineSettings,
-                gate=GateSettings, finetune=FinetuneSettings)
+                choice=ChoiceSettings, gate=GateSettings, finetune=FinetuneSettings)
 OPTIONS = options(*SETTINGS.values())
 FOLDERS = [k for k, o in OPTIONS.items() if Path in o.kinds]
 PAPER = {k: o.default for k, o in OPTIONS.items() if k not in FOLDERS}
@@ -23,7 +24,7 @@ CHANGES = {
     'pocket': dict(
         restorer='pocket', oracle='pocket', solver='fireflow', steps=12, t0=.9, guidance=2., inject_steps=1, tile=64, overlap=16,
         min_side=None, refine_batch=16, control_images=8, gate='niqe-pocket', gate_mode='quantile', gate_value=.9, min_fidelity=20.,
-        perceptual=None, iterations=250, batch_size=16, reduction='pooled', ood_weight=.5, lr=3e-5, warmup=10, ema=0., crop=64,
+        perceptual=None, choose='judge', candidates='t0=0.1,steps=4+t0=0.3,steps=5+t0=0.6,steps=6+t0=0.9,steps=12', sample=12, iterations=250, batch_size=16, reduction='pooled', ood_weight=.5, lr=3e-5, warmup=10, ema=0., crop=64,
         mixed_precision='no', checkpoint_every=100, log_with='none'),
     'gopro-reds': dict(first_n=6000), 'gopro-realblur': {}, 'div2k-flickr2k': dict(first_n=6000, crop=256), 'div2k-dped': dict(crop=256)}
 PRESETS = {k: PAPER | v for k, v in CHANGES.items()}
@@ -35,10 +36,11 @@ def check_settings(settings): # name of an option -> value
     "Check every setting: its kind, choices and range. `UserError` names the option and what it takes"
     for k, v in settings.items():
         if k in OPTIONS: OPTIONS[k].check(v)
+    read_plans(settings.get('candidates'))
 
 # %% ../nbs/80_settings.ipynb #f7bad584
 class RunSettings(dict):
-    "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `refine`, `gate`, `finetune` are the parts of them"
+    "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `refine`, `choice`, `gate`, `finetune` are the parts of them"
     @classmethod
     def from_preset(cls,
         preset='pocket', # a name of `PRESETS`
@@ -52,6 +54,8 @@ class RunSettings(dict):
         res = cls(PRESETS[preset], preset=preset, **dict.fromkeys(FOLDERS))
         if 'strength' in given: res['t0'] = 1. # it stands in t0's place
         if given.get('gate') == PAPER['gate']: res.update({k: PAPER[k] for k in ('gate_mode', 'gate_value')})
+        if 'candidates' in given: res['choose'], given['candidates'] = 'judge', plan_text(read_plans(given['candidates']))
+        else: res['candidates'] = without_fixed(res['candidates'], given)
         if half in ('bf16', 'fp16'): res['mixed_precision'] = half
         res.update(given)
         check_settings(res)

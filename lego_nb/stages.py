@@ -9,22 +9,26 @@ __all__ = ['METRICS', 'SHARED', 'restore', 'refine', 'controlled', 'load_oracle'
 # %% ../nbs/87_stages.ipynb #3c56da98
 import shutil, time
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from .console import STOPS, bars, cause, duration, hardware, versions
 from .files import Failed, UserError, atomic_path, image_files, link, read_jsonl, write_json, write_jsonl
 from .inputs import STAGES, again, differences, read_config
+from .run_choice import by_judge, choose_first, decide_all, decisions, kept_all, left_alone, plan_each, refine_by
 from .settings import STAGE_OF
 from .run_folder import changes, take_in, unchanged
 
 # %% ../nbs/87_stages.ipynb #0b935292
-def restore(run): # `Run`
-    "Do Stage 0 for the images of this shard that have no restoration yet"
+def restore(run,      # `Run`
+            ids=None): # of images; None: those of this shard
+    "Do Stage 0 for images that have no restoration yet"
     files, before, s = run.data.ood_files(), run.earlier(), run.settings
-    todo = {i: files[i] for i in run.missing('restored', run.mine(files))}
+    todo = {i: files[i] for i in run.missing('restored', run.mine(files) if ids is None else ids)}
     if not todo: return run.say(f'Stage 0  restore: {len(files)} images, nothing to do')
     if run.data['restored'] and not before: return _adopt(run, todo)
     from lego_nb.restore_folder import restore_folder
-    began, restorer = time.time(), str(before/'checkpoints/adapted') if before else s['restorer'] # what the round before has adapted
+    began, adapted = time.time(), before and before/'checkpoints/adapted' # what the round before has made, where the judge let it
+    restorer = str(adapted) if adapted and adapted.exists() else s['restorer']
     run.say(f'Stage 0  restore {len(todo)} of {len(files)} images with {restorer}')
     _, failed = restore_folder(run.load(restorer, s['restorer_dtype']), todo, run/'pseudo/restored', batch_size=s['batch_size'],
                                tile=s['tile'], device=run.device, progress=bars() and run.first)
@@ -49,37 +53,34 @@ def _adopt(run, ids):
 # %% ../nbs/87_stages.ipynb #f16209d0
 def refine(run): # `Run`
     "Do Stages 1.1 and 1.2 for the images of this process that have no target yet"
-    from lego_nb.refine_folder import refine_folder
-    from lego_nb.refinement import null_only
     if run.settings['oracle'].split(':')[0] == 'dot': return _transport(run)
-    (files, control), targets = _refine_files(run), run/'pseudo/targets'
+    oracle = cache(lambda: load_oracle(run))
+    choose_first(run, oracle, restore)
+    (files, control), plans = _refine_files(run), plan_each(run)
     n, missing = len(run.missing('targets', files)), run.missing('control', control)
     if not n and not missing: return run.say(f'Stage 1  refine: {len(files)} images, nothing to do')
-    began, oracle, s = time.time(), load_oracle(run), run.refine_settings()
-    how = dict(batch_size=run.settings['refine_batch'], say=run.say, progress=bars() and run.first)
-    if n:
-        run.say(f'Stage 1  refine {n} of {len(files)} images')
-        refine_folder(oracle, files, targets, s, prompts=run.data.prompts(), gate=run.gate_settings(), lq=run.data.ood_files(),
-                      suspects=run.failed(), note=lambda i, e: run.failures('refine', [(i, e)]),
-                      records=run/f'pseudo/records-{run.shard[0]}.jsonl', **how)
-    whole = {i: f for i, f in control.items() if not run.missing('targets', [i])}
-    if missing: refine_folder(oracle, whole, run/'pseudo/control', null_only(s), note=lambda i, e: run.failures('control', [(i, e)]), **how)
+    began = time.time()
+    if n: run.say(f'Stage 1  refine {n} of {len(files)} images')
+    for p in dict.fromkeys(plans[i].name for i in files):
+        refine_by(run, next(o for o in plans.values() if o.name == p), *({i: f for i, f in o.items() if plans[i].name == p} for o in (files, control)), oracle)
     run.timed('refine', began, n + len(missing), 'images and controls' if missing else 'images')
-    if files and not any(targets.rglob('[!.]*.png')): raise Failed(f'not one of {len(files)} images could be refined')
+    if files and not any((run/'pseudo/targets').rglob('[!.]*.png')): raise Failed(f'not one of {len(files)} images could be refined')
 
 def _refine_files(run):
     "Restorations of this process's share, and those of them that get a control"
-    ids = list(run.data.ood_files())
-    files = {i: run/f'pseudo/restored/{i}.png' for i in run.mine(ids) if not run.missing('restored', [i])}
+    ids, plans = list(run.data.ood_files()), plan_each(run)
+    files = {i: run/f'pseudo/restored/{i}.png' for i in run.mine(ids) if not run.missing('restored', [i]) and not plans[i].keeps}
     return files, {i: files[i] for i in controlled(run, ids) if i in files}
 
 # %% ../nbs/87_stages.ipynb #c87a0001
 def controlled(run, # `Run`
                ids): # of all images
-    "Choose the ids that get a control: from all over the folder, or those that have one of an earlier choice"
+    "Choose the ids that get a control, of those that get a target of the oracle: from all over the folder, or those of an earlier choice"
     from lego_nb.control import spread
     from lego_nb.datasets import counted_as
-    folder, gone = Path(run.data['ood'] or run.data['restored'] or ''), {*run.missing('control', ids)}
+    done, folder = decisions(run) or {}, Path(run.data['ood'] or run.data['restored'] or '')
+    ids = [i for i in ids if i not in done or not (done[i].plan.keeps or done[i].plan.nlm)]
+    gone = {*run.missing('control', ids)}
     return spread({i: counted_as(i, folder/i) for i in ids}, run.settings['control_images'], [i for i in ids if i not in gone])
 
 # %% ../nbs/87_stages.ipynb #a93d37d3
@@ -125,33 +126,32 @@ def _transport(run):
 # %% ../nbs/87_stages.ipynb #82f22dcc
 def gate(run): # `Run`
     "Score every target, decide, and write `metadata.jsonl`"
-    from lego_nb.gate import decide, score_rows
+    from lego_nb.gate import score_rows
     files, anew = run.data.ood_files(), run.anew()
     ids, judged = [i for i in files if not run.missing('targets', [i])], {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')}
-    if judged and judged >= set(ids) and 'gate' not in anew:
+    if judged and judged >= set(ids) and 'gate' not in anew and not (run.settings['go_on'] and left_alone(run)):
         run.say('Stage 1  gate: nothing to do')
         return _control(run) if 'control' in anew else None
     if judged and 'gate' not in anew and list((run/'checkpoints').glob('adapted*')):
         return run.say(f'Stage 1  gate: targets that came after Stage 2 had begun: {len(set(ids) - judged)}; they are not '
                        'part of it unless checkpoints/ and evaluation/ are removed')
+    if not ids and kept_all(run): return run.say('Stage 1  gate: the restorations are kept, there is no target to judge')
     if not ids: raise UserError(f'{run.out}: no refined targets to judge; lego_refine --out {run.out} makes them')
     began, s = time.time(), run.gate_settings()
-    run.say(f'Stage 1  gate {len(ids)} targets by {s.metric} ({s.mode} {s.value})')
-    made = {r['id']: r for f in sorted((run/'pseudo').glob('records-*.jsonl')) for r in read_jsonl(f)}
+    by = 'the judge and the fidelity limits; beside them ' if by_judge(run.settings) else ''
+    run.say(f'Stage 1  gate {len(ids)} targets by {by}{s.metric} ({s.mode} {s.value})')
+    made = {}
+    for r in (r for f in sorted((run/'pseudo').glob('records-*.jsonl')) for r in read_jsonl(f)): made.setdefault(r['id'], {}).update(r)
     rows = score_rows({i: dict(target=run/f'pseudo/targets/{i}.png', restored=run/f'pseudo/restored/{i}.png', lq=files[i]) for i in ids},
                       s, device=run.device, records=made)
-    try: decide(rows, s)
-    except UserError as e:
-        write_json(dict(adapted=False, reason=str(e)), run/'verdict.json') # for `lego_apply`
-        raise
-    (run/'verdict.json').unlink(missing_ok=True)
+    vetoed = decide_all(run, rows)
     for i in ids: link(files[i], run/f'pseudo/lq/{i}{files[i].suffix}')
     write_jsonl([{**made.get(r['id'], {}), **r} | dict(lq_file_name=f"lq/{r['id']}{files[r['id']].suffix}",
                       restored_file_name=f"restored/{r['id']}.png", targets_file_name=f"targets/{r['id']}.png") for r in rows],
                 run/'pseudo/metadata.jsonl')
     run.mark(done=['gate'])
     run.timed('gate', began, len(ids), 'targets')
-    run.say(f"         kept {sum(r['kept'] for r in rows)} of {len(rows)}")
+    run.say(f"         kept {sum(r['kept'] for r in rows)} of {len(rows)}" + (f', vetoed {vetoed}' if vetoed else ''))
     _control(run)
 
 # %% ../nbs/87_stages.ipynb #2cbcf5da
@@ -170,6 +170,7 @@ def _control(run):
 def finetune(run): # `Run`
     "Do Stage 2, and train the fully supervised control where the truth is known"
     truth, anew = run.data['ood_truth'], run.anew()
+    if left_alone(run) and not run.settings['go_on']: return run.say('Stage 2  nothing to do: the judge leaves the model as it is')
     if 'gate' in anew: raise UserError(f'{run.out}: inputs have changed since the gate decided; lego_gate --out {run.out} decides anew')
     files = image_files(truth) if truth else {}
     for name in ['adapted', *['supervised']*bool(truth)]:

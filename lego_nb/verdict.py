@@ -112,12 +112,12 @@ class Verdict:
     @property
     def keeps(self): return bool(self.groups) and all(o['chosen'] == 'keep' for o in self.groups.values())
 
-# %% ../nbs/69_verdict.ipynb #1ecacf19
+# %% ../nbs/69_verdict.ipynb #87a939f7
 def with_interval(
     v, # mean, low, high, dB
 ): # text like +1.8 dB (+1.2 to +2.4)
     "Write a gain with its interval, to a tenth"
-    return '{:+.1f} dB ({:+.1f} to {:+.1f})'.format(*(round(x, 1) + 0. for x in v))
+    return ('{:+.1f} dB' + ' ({:+.1f} to {:+.1f})'*(v[1] < v[2])).format(*(round(x, 1) + 0. for x in v)) # one photograph has none
 
 # %% ../nbs/69_verdict.ipynb #de5ba508
 def _settings(v, name, most=3):

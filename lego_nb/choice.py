@@ -151,9 +151,12 @@ def plan_rows(
                         strange=share(lambda r: r['strange'] > 1), true=round(sum(true)/len(true), 3) if true else None))
     return res
 
-def dB(o): # a row of `plan_rows`
-    "Write an expected gain with its interval"
-    return f"{o['gain']:+.2f} [{o['low']:+.2f}, {o['high']:+.2f}] dB"
+def dB(
+    o, # a row of `plan_rows`
+    n, # photographs
+): # text
+    "Write an expected gain, and its interval where there are several photographs"
+    return f"{o['gain']:+.2f} [{o['low']:+.2f}, {o['high']:+.2f}] dB over {n} photographs" if n > 1 else f"{o['gain']:+.2f} dB on one photograph"
 
 # %% ../nbs/59_choice.ipynb #ca590023
 def choose(
@@ -167,15 +170,14 @@ def choose(
     known = [o for o in tried if o['strange'] <= STRANGE]
     best = max(known, key=lambda o: o['gain'], default=None)
     res = dict(plans=table, chosen=KEEP.name, best=best and best['plan'], verdict=bool(best and trusted))
-    if not tried: return res | dict(why='no verdict: nothing could be proposed')
-    if not trusted: return res | dict(why='no verdict: the judge is not trusted with this restorer and oracle')
+    if not tried: return res | dict(why='the judge has no verdict: nothing could be proposed')
+    if not trusted: return res | dict(why='the judge has no verdict: it is not trusted with this restorer and oracle')
     if not best:
         least = min(o['strange'] for o in tried)
-        return res | dict(why=f'no verdict: {least:.0%} or more of the sample is strange to the judge, at most a third may be')
-    of = f'over {n} photograph{"s"*(n > 1)}'
+        return res | dict(why=f'the judge has no verdict: {least:.0%} of the sample is strange to it, at most a third may be')
     if best['gain'] > 0:
-        return res | dict(chosen=best['plan'], why=f"{best['plan']} is expected to add {dB(best)} {of}; {best['share']:.0%} of the crops gain")
-    return res | dict(why=f"this oracle is expected to add nothing: {dB(best)} {of} at best ({best['plan']})")
+        return res | dict(chosen=best['plan'], why=f"{best['plan']} is expected to add {dB(best, n)}; {best['share']:.0%} of the crops gain")
+    return res | dict(why=f"this oracle is expected to add nothing: {dB(best, n)} by {best['plan']}, the best of {len(tried)}")
 
 # %% ../nbs/59_choice.ipynb #ca590027
 def decide_by_judge(

@@ -129,7 +129,7 @@ STAGES = ('restore', 'refine', 'gate', 'finetune', 'evaluate', 'report')
 
 def begun(out): # a run folder
     "Those of the stages that have made something that their settings decide"
-    trained = any(Path(out).glob('checkpoints/[!.]*')) # the gate may decide again until then: its scores are kept
+    trained = any(f.name != 'judge' for f in Path(out).glob('checkpoints/[!.]*')) # the gate may decide again until then: its scores are kept
     there = dict(restore=any(Path(out).glob('pseudo/restored/*')), refine=any(Path(out).glob('pseudo/targets/*')), gate=trained,
                  finetune=trained or any(Path(out).glob('evaluation/scores.csv')))
     return [k for k, v in there.items() if v]

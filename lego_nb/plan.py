@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['XEON', 'EPYC', 'POCKET_RATES', 'FLUX_SOURCE', 'FLUX_RATES', 'FLUX_VAE', 'FLUX_1', 'KNOWN', 'TITLES', 'run_parts',
-           'flux_seconds', 'evaluations_each', 'refine_seconds', 'own_rates', 'stage_seconds', 'stage_counts',
-           'restorer_facts', 'disk_bytes', 'oracle_folder', 'oracle_facts', 'faults', 'plan_text', 'plan_run']
+           'flux_seconds', 'evaluations_each', 'plan_evaluations', 'refine_seconds', 'own_rates', 'stage_seconds',
+           'stage_counts', 'restorer_facts', 'disk_bytes', 'oracle_folder', 'oracle_facts', 'faults', 'plan_text',
+           'plan_run']
 
 # %% ../nbs/88_plan.ipynb #a3a28fe5
 import json, os, shutil
@@ -17,6 +18,7 @@ from .console import duration, free_memory
 from .files import UserError, read_jsonl
 from .folder_map import image_size, tile_count
 from .inputs import read_config
+from .run_choice import by_judge, crop_side, kept_all, read_choice, tried_plans
 from .run_folder import Run, pending
 from .settings import FOLDERS, check_inputs
 from .stages import controlled
@@ -77,6 +79,11 @@ def evaluations_each(s): # settings
     twice = mode == 'true_cfg' and s['guidance'] not in (0, 1) and s['prompt'] != s['null_prompt']
     return evaluations(s['solver'], n)*(1 + twice + (s['method'] == 'inversion'))
 
+def plan_evaluations(s): # settings
+    "Count the evaluations for a target by each plan that the judge may choose: settings of the plan, evaluations; the costliest last"
+    plans = [{**s, **p.settings} for p in tried_plans(s)] if by_judge(s) else [s]
+    return sorted(((o, 0 if 'nlm' in o else evaluations_each(o)) for o in plans), key=lambda o: o[1])
+
 # %% ../nbs/88_plan.ipynb #643325d5
 def refine_seconds(s, # settings
                    sizes, # of the images
@@ -116,9 +123,9 @@ def stage_seconds(run, # `Run`
     s, known = run.settings, own_rates(run)
     if not n or stage == 'gate' or stage == 'restore' and s['restored'] and s['rounds'] == 1: return 0, ''
     if stage in known: return known[stage][0]*n, known[stage][1]
-    if stage == 'refine':
-        each, source = refine_seconds(s, sizes, gpu)
-        return (fmean(each)*n, source) if each else (None, '')
+    if stage in ('choose', 'refine'): # one of the plans, at most the costliest
+        each = [refine_seconds(o, sizes, gpu) if m else ([0], '') for o, m in (plan_evaluations(s) if stage == 'choose' else plan_evaluations(s)[-1:])]
+        return (sum(fmean(o) for o, _ in each)*n, each[-1][1]) if all(o for o, _ in each) else (None, '')
     if s['restorer'] != 'pocket' or gpu or stage not in POCKET_RATES: return None, ''
     rate, source = POCKET_RATES[stage]
     return rate*n*(s['batch_size']/16*(s['crop']/64)**2 if stage == 'finetune' else fmean(w*h for w, h in sizes) if sizes else 0), source
@@ -144,6 +151,16 @@ def _judging(run, parts, models, marks):
     return text, sum(n[k] for _, k in new), [*parts.get('test', parts.get('ood', {})).values()]
 
 # %% ../nbs/88_plan.ipynb #5e5525b2
+def _choosing(run, sizes):
+    "What there is to choose: text, crops, sizes"
+    s = run.settings
+    if not by_judge(s) or not sizes: return []
+    tried = plan_evaluations(s)
+    what = f"choose among keep, {', '.join(p.name for p in tried_plans(s))}" if s['candidates'] else f'judge {tried_plans(s)[0].name}'
+    n, side = 0 if read_choice(run) else s['sample'], crop_side(s)
+    each = f", {sum(m for _, m in tried)} evaluations each{', of every ' + s['group_by'] if s['group_by'] else ''}"
+    return [(what + (f': at most {n} crops{each}' if n else ': there'), n, [(side, side)])]
+
 def stage_counts(run, # `Run`
                  parts, # of `run_parts`
                  gone=(), # ids whose images are made anew, of `pending`
@@ -159,8 +176,10 @@ def stage_counts(run, # `Run`
     judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')} - {*gone}
     fresh = len(sizes) if 'gate' in marks else max(0, len(sizes) - len(judged)) if crops else len(sizes.keys() - judged)
     models = ['unadapted', 'adapted'] + ['supervised']*bool(run.data['ood_truth'])
-    todo = dict(restore=[line(f"take from {s['restored']}" if s['restored'] and s['rounds'] == 1 else 'restore', 'restored', mine)],
-                refine=[line('refine', 'targets', mine)],
+    if kept := kept_all(run): mine, control, fresh, models = [], [], 0, models[:1]
+    todo = dict(restore=[line(f"take from {s['restored']}" if s['restored'] and s['rounds'] == 1 else 'restore', 'restored', run.mine(sizes))],
+                choose=_choosing(run, sizes),
+                refine=[('refine: none, the restorations are kept', 0, []) if kept else line('refine', 'targets', mine)],
                 gate=[(f"gate by {s['gate']}: {fresh} to do, {len(sizes) - fresh} there", fresh, [*sizes.values()])],
                 finetune=[_training(run, m, marks) for m in models[1:]], evaluate=[_judging(run, parts, models, marks)])
     if control and s['oracle'].split(':')[0] != 'dot': todo['refine'].append(line('control (null prompt)', 'control', control))
@@ -253,17 +272,18 @@ def faults(run, # `Run`
     return refused, [o for o in (*told, *map(data.unread, files)) if o]
 
 # %% ../nbs/88_plan.ipynb #698f16ab
-TITLES = dict(restore='Stage 0', refine='Stage 1', gate='Stage 1', finetune='Stage 2', evaluate='Judging', report='Report')
+TITLES = dict(restore='Stage 0', choose='Stage 1', refine='Stage 1', gate='Stage 1', finetune='Stage 2', evaluate='Judging', report='Report')
 
 def _stage_lines(run, counts, stages, gpu):
     "What each stage has to do and how long that takes, and all of them"
     lines, total, unknown = [], 0, []
-    for k in stages:
+    for k in (o for stage in stages for o in (['choose', stage] if stage == 'refine' else [stage])):
         for text, n, shapes in counts[k]:
             seconds, source = stage_seconds(run, k, n, shapes, gpu)
             total += seconds or 0
             if seconds is None: unknown.append(text.split(':')[0])
-            time = '; time not known: nothing like it was measured' if seconds is None else f'; about {duration(seconds)} ({source})'
+            most = 'at most' if k == 'refine' and counts['choose'] and run.settings['candidates'] and 'records' not in source else 'about'
+            time = '; time not known: nothing like it was measured' if seconds is None else f'; {most} {duration(seconds)} ({source})'
             lines.append((TITLES[k], text + time*bool(n and seconds != 0)))
     if (n := run.settings['rounds']) > 1:
         lines.append(('Rounds', f'{n}; what stands here is the last one, and each one before repeats Stages 0 to 2'))

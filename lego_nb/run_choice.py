@@ -183,7 +183,7 @@ def choice_lines(
         plan, judged = decide_group(o, s)
         done = f"{o['why']}" if judged and not plan.keeps else f"{o['why']}: the restorations are kept" if judged else \
                f"{plan.name} was asked for; the judge: {o['why']}" if s['candidates'] is None else f"{o['why']}; {plan.name} all the same (--go-on)"
-        return (f"{g} ({o['images']} images): " if len(c['groups']) > 1 else '') + done
+        return (f"{g} ({o['images']} image{'s'*(o['images'] != 1)}): " if len(c['groups']) > 1 else '') + done
     return [line(g, o) for g, o in c['groups'].items()]
 
 # %% ../nbs/79_run_choice.ipynb #ca790018

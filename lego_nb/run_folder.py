@@ -266,7 +266,7 @@ def changes(run, # `Run`
     made, stage = {s for f in (run.out, *run.out.glob('rounds/*')) for s in begun(f)}, stage_of(run.settings)
     if known and made and not run.recorded(): _found(run, known['settings'])
     old, change, now, recut = (run.recorded() or dict(roles={}))['roles'], {}, {}, []
-    sources, trained = run.data.sources(), any(run.out.glob('checkpoints/[!.]*'))
+    sources, trained = run.data.sources(), any(f.name != 'judge' for f in run.out.glob('checkpoints/[!.]*'))
     for name in old.keys() - sources.keys() - {*JUDGED}:
         if stage[name] not in made: continue
         raise UserError(f"{run.out} was made from other files: {option(name)} {old[name]['folder']} there, none here; choose another --out")

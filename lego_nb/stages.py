@@ -9,12 +9,13 @@ __all__ = ['METRICS', 'SHARED', 'restore', 'refine', 'controlled', 'load_oracle'
 # %% ../nbs/87_stages.ipynb #3c56da98
 import shutil, time
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from .console import STOPS, bars, cause, duration, hardware, versions
 from .files import Failed, UserError, atomic_path, image_files, link, read_jsonl, write_json, write_jsonl
 from .inputs import STAGES, again, differences, read_config
-from .run_choice import by_judge, choose_first, decide_all, decisions, kept_all, left_alone, plan_each, refine_by
+from .run_choice import by_judge, choose_first, decide_all, decisions, kept_all, left_alone, open_judge, own_plan, plan_each, refine_by, tried_plans
 from .settings import STAGE_OF
 from .run_folder import changes, take_in, unchanged
 
@@ -288,9 +289,10 @@ def _check_refining(run):
     from lego_nb.oracle import check_oracle
     from lego_nb.refinement import check_refine
     from lego_nb.speed import check_speed
-    s = run.settings
+    s, plans = run.settings, [p for p in (tried_plans(run.settings) if by_judge(run.settings) else [own_plan(run.settings)]) if not p.nlm]
+    if by_judge(s): open_judge(run)
     if s['oracle'].split(':')[0] not in ('dot', 'pixels'):
-        check_refine(run.refine_settings())
+        for p in plans: check_refine(replace(run.refine_settings(), **p.settings))
         check_oracle(s['oracle'], _texts(run))
         check_speed(s['speed'], run.device)
     if s['gate_mode'] != 'none': gate_metric(s['gate'], run.device)

@@ -119,7 +119,7 @@ def with_interval(
     "Write a gain with its interval, to a tenth"
     return ('{:+.1f} dB' + ' ({:+.1f} to {:+.1f})'*(v[1] < v[2])).format(*(round(x, 1) + 0. for x in v)) # one photograph has none
 
-# %% ../nbs/69_verdict.ipynb #de5ba508
+# %% ../nbs/69_verdict.ipynb #57573a2e
 def _settings(v, name, most=3):
     "Which plan made the targets of a group, and whose word that was"
     o, used = v.groups[name], [*dict.fromkeys(r['plan'] for r in v.rows if r['group'] == name)] or [v.groups[name]['chosen']]
@@ -130,7 +130,7 @@ def _settings(v, name, most=3):
 def _expected(v):
     "How much, on how many"
     where = f'a sample of {len(v.rows)}' if v.sample else f'{len(v.rows)}'
-    said = f'expected {with_interval(v.gain[0])} over {v.gain[1]} photographs, {v.gaining} of {where} images expected to gain'
+    said = f'expected {with_interval(v.gain[0])} over {v.gain[1]} photograph{"s"*(v.gain[1] > 1)}, {v.gaining} of {where} images expected to gain'
     if v.vetoed: said += f', {len(v.vetoed)} vetoed'
     return said + (f'; {v.strange:.0%} are unlike what the judge learned from' if v.strange >= .05 else '')
 

@@ -55,7 +55,7 @@ def judge_all(
         rows += [dict(about, plan=name, gain=float(j.gain[k]), better=float(j.better[k]), strange=float(j.strange[k])) for k, name in enumerate(mine)]
     return rows
 
-# %% ../nbs/78_trial.ipynb #ffe57504
+# %% ../nbs/78_trial.ipynb #27e9ad71
 def trial_lines(
     rows,  # from `judge_all`
     plans, # list of `Plan`
@@ -74,5 +74,5 @@ def judged_best(
 ): # one line
     "Say which plan the judge would choose"
     found = choose(rows, plans, trusted)
-    if not found['verdict']: return f"N{found['why'][1:]}"
+    if not found['verdict']: return found['why'][0].upper() + found['why'][1:]
     return f"The judge would {'keep the restorations' if found['chosen'] == 'keep' else 'choose'}: {found['why']}"

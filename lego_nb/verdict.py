@@ -177,7 +177,7 @@ def choice_plot(
     ax.set_yticks(range(len(lines)), [name for *_, name in lines])
     return finish_plot(fig, ax, xlabel='gain over the restoration, dB', ylim=(len(lines) - .5, -.5))
 
-# %% ../nbs/69_verdict.ipynb #ee2312e6
+# %% ../nbs/69_verdict.ipynb #cf2bd0c0
 def calibration_plot(
     rows:list, # of `Verdict`
     most=500,  # images that are drawn
@@ -195,6 +195,7 @@ def calibration_plot(
     ax.plot(ends, ends, '--', lw=1, color=GREY)
     ax.plot(*np.array([(r['gain'], r['true']) for r in pick(rows, most)]).T, '.', ms=4, alpha=.6, color=GREY, label='image')
     ax.plot(*np.array([np.mean(o, 0) for o in by.values()]).T, 'D', ms=4, color=BLUE, label='photograph')
+    ax.set_title(_measured(foretold_scores(rows))[2:], fontsize=9, loc='left')
     return finish_plot(fig, ax, xlabel='foretold gain, dB', ylabel='true gain, dB')
 
 # %% ../nbs/69_verdict.ipynb #7290466b

@@ -156,12 +156,14 @@ def lego_status(
     out:str='runs/pocket', # run folder
 ):
     "Say what a run folder holds and what is still to do"
+    from lego_nb.verdict import Verdict, verdict_lines
     out, config = Path(out), read_config(out)
     if not config: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
     def count(kind): return sum(1 for f in (out/'pseudo'/kind).rglob('[!.]*') if f.is_file())
     s, rows = config['settings'], read_jsonl(out/'pseudo/metadata.jsonl')
     print(f"{out}: preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}")
-    print(f"  restored {count('restored')}, refined {count('targets')}, judged {len(rows)}, kept {sum(r['kept'] for r in rows)}")
+    print(f"  restored {count('restored')}, refined {count('targets')}, gated {len(rows)}, kept {sum(r['kept'] for r in rows)}")
+    for line in verdict_lines(Verdict.of(out)): print(f'  {line}')
     from lego_nb.controls import to_train
     run = Run(out, s)
     models = to_train(run.settings, run.data.own | dict.fromkeys(run.data.demo, 'data')) # which are not written here

@@ -21,6 +21,7 @@ from .inputs import read_config
 from .run_choice import by_judge, crop_side, kept_all, read_choice, tried_plans
 from .run_folder import Run, pending
 from .settings import FOLDERS, check_inputs
+from .stages import controlled
 
 # %% ../nbs/88_plan.ipynb #dc9ca9cc
 def _demo(data):
@@ -181,7 +182,7 @@ def stage_counts(run, # `Run`
         made = len(ids) - len({*gone} & {*ids} | {*run.missing(kind, ids)})
         if crops: made = min(len(ids), sum(1 for _ in (run/f'pseudo/{kind}').rglob('[!.]*.png')))
         return f'{what}: {len(ids) - made} to do, {made} there', len(ids) - made, [sizes[i] for i in ids]
-    mine, control = run.mine(sizes), run.mine([*sizes][:s['control_images']])
+    mine, control = run.mine(sizes), run.mine(controlled(run, [*sizes]))
     judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')} - {*gone}
     fresh = len(sizes) if 'gate' in marks else max(0, len(sizes) - len(judged)) if crops else len(sizes.keys() - judged)
     train, nlm = to_train(s, run.data), NLM[:1 + (restorer_facts(s['restorer'])[1] == 1)] if 'non-local-means' in asked(s) else ()

@@ -209,8 +209,10 @@ def keep_or_veto(
 ):        # the rows with plan, group, judged, kept, reason, vetoed, paper
     "Decide by the judge what is kept of the targets of a run"
     from lego_nb.choice import decide_by_judge
-    told, done = judge_targets(run, [r['id'] for r in rows]), decisions(run)
-    for r in rows: r.update(plan=done[r['id']].plan.name, group=done[r['id']].group, judged=told[r['id']])
+    from lego_nb.datasets import counted_as
+    told, done, files = judge_targets(run, [r['id'] for r in rows]), decisions(run), run.data.ood_files()
+    for i, r in ((r['id'], r) for r in rows):
+        r.update(photograph=counted_as(i, files[i]), plan=done[i].plan.name, group=done[i].group, judged=told[i])
     chosen = {i for i, o in done.items() if o.judged and not run.settings['go_on']}
     return decide_by_judge(rows, run.gate_settings(), run.settings['veto'], chosen)
 

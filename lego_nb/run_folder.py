@@ -160,7 +160,15 @@ def summary(self:Run):
     kept = f", {sum(r['kept'] for r in rows)} kept" if rows else ''
     end = f'{len(failed)} failed ({grouped(failed)}), see {self.out}/failed*.jsonl' if failed else 'none failed'
     if unread := sum(left_out(self.data['ood']).values()): end += f'; not read, of another kind: {unread}'
-    return f'{len(ids)} images: {restored} restored, {refined} refined{kept}; {end}'
+    return '\n'.join([f'{len(ids)} images: {restored} restored, {refined} refined{kept}; {end}', *self.verdict()])
+
+# %% ../nbs/85_run_folder.ipynb #c85a0001
+@patch
+def verdict(self:Run):
+    "What the targets are expected to be worth, in lines; none before anything was judged"
+    from lego_nb.verdict import Verdict, verdict_lines
+    v = Verdict.of(self.out)
+    return [f'{head}{line}' for head, line in zip(['Verdict  '] + ['         ']*9, verdict_lines(v))] if v.rows or v.groups else []
 
 # %% ../nbs/85_run_folder.ipynb #96c75356
 @patch
@@ -338,7 +346,7 @@ def _effect(run, change):
     fit = run.settings['oracle'].startswith('dot') and bool(images or pairs)
     stale = bool(new or named or judged & {*gone} or fit)
     marks = {'gate'} if stale and judged else set()
-    if 'ood_truth' in change and (run/'pseudo/control.jsonl').exists(): marks |= {'control'}
+    if 'ood_truth' in change and judged: marks |= {'control'}
     models = _stale_models(change, stale)
     old = [m for m in models if (run/f'checkpoints/{m}').exists()]
     tests = dict(ood='test' in change or ('ood' in change and not s['test']), id='test_id' in change or ('id_pairs' in change and not s['test_id']), anchors='anchors' in change)

@@ -209,14 +209,14 @@ def widen_limits(
     new = torch.cat([judge.strangeness(judge.features(*pool.images(slice(i, i + 256))[:2])[0]) for i in range(0, len(pool), 256)])*judge.limit
     judge.limit = torch.maximum(old.float(), new.quantile(.99))
 
-# %% ../nbs/58_judge_calibration.ipynb #cd5b7ea0
+# %% ../nbs/58_judge_calibration.ipynb #73fc11b5
 MIN_AUC = .75
 
 def over_photographs(
     foretold,    # dB, N numbers
     true,        # dB
     photographs, # N names or numbers
-    n=300,       # draws
+    n=100,       # draws
 ): # auc and sign: (value, low, high), or None where it is not defined
     "Measure a judge on all images, with 95 % intervals from draws of photographs"
     import numpy as np

@@ -25,7 +25,8 @@ def scene(id): return re.sub(r'_+\d+$', '', id)
 HALVES = dict(csv.reader(open(Path(__file__).parent/'polyu_scenes.csv', encoding='utf-8')))
 
 def developed(scene):
-    "Whether a scene is of the half to develop on; polyu_scenes.csv has both halves, by the last bit of sha256 of their names"
+    "Whether a scene is of the half to develop on; polyu_scenes.csv has both halves, by the last bit of sha256
+    of their names, but for NikonD800_..._plant, which moved to this one: a crop of it had been looked at"
     return HALVES[scene] == 'develop'
 
 def spread(things, n):

@@ -33,10 +33,25 @@ def one(a, seed):
     judge = train_judge(out, pool, iterations, seed, load_judge(a.start) if a.start else None, a.width, a.batch, a.lr, device, late(a.seconds), progress=False)
     said('trained', iterations)
     save_judge(judge, out/'judge.safetensors', seed=seed, triples=len(pool), iterations=iterations, batch=a.batch)
+    if not a.valid: return
     pools = {i: write_triples(a.out/f'valid{seed}/{i}', a.valid, PhotoCrops([f], (1, .65, .4)), seed=10_000 + k, chunk=a.valid, **how) for k, (i, f) in enumerate(valid.items())}
     report = dict(seed=seed, triples=len(pool), iterations=iterations, seconds=round(time.time() - began, 1), hardware=hardware(), validation=judge_report(judge, pools))
     (out/'report.json').write_text(json.dumps(report, indent=1) + '\n')
     said(json.dumps(report['validation']))
+
+def soup(a):
+    "The mean of the weights of seeds that began with one judge"
+    import torch
+    from lego_nb.console import find_device
+    from lego_nb.judge import load_judge, save_judge
+    from lego_nb.judge_training import know_limits
+    from lego_nb.triples import Pool
+    device = find_device(a.device)
+    judges = [load_judge(a.out/f'seed{s}/judge.safetensors', device) for s in a.seeds]
+    res = judges[0]
+    res.load_state_dict({k: torch.stack([j.state_dict()[k] for j in judges]).mean(0) for k in res.state_dict()})
+    know_limits(res, Pool(sorted((a.out/f'triples{a.seeds[0]}').glob('*.safetensors'))[:2], device))
+    save_judge(res, a.out/'judge.safetensors', seeds=a.seeds, iterations=a.iterations)
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,10 +62,12 @@ if __name__ == '__main__':
     p.add_argument('--width', type=int, default=64); p.add_argument('--valid', type=int, default=512, help='triples of each validation photograph')
     p.add_argument('--start', type=Path, help='judge to begin with'); p.add_argument('--seconds', type=float, help='stop training after this long; the same command goes on')
     p.add_argument('--fit-seconds', type=float, help='as many iterations as end about this long after the start, in place of --iterations')
+    p.add_argument('--soup', action='store_true', help='with --start: average the weights of the seeds into judge.safetensors')
     a = p.parse_args()
     if len(a.seeds) == 1: one(a, a.seeds[0])
     else: # a process for each
         rest = [o for o in sys.argv[1:]]
         k = rest.index('--seeds'); del rest[k:k + 1 + len(a.seeds)]
         codes = [o.wait() for o in [subprocess.Popen([sys.executable, __file__, *rest, '--seeds', str(s)]) for s in a.seeds]]
+        if a.soup and not any(codes): soup(a)
         sys.exit(max(codes))

@@ -33,6 +33,7 @@ from .commands import *
 from .preview import *
 from .apply import *
 from .share import lego_share
+from .lego_judge import lego_judge
 from .transport_folder import lego_transport
 from .agreement import lego_preference
 from .noise_adaptation import lego_noise_adaptation

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from .degradations import blur, coloured, jpeg, per_image
 
-# %% ../nbs/19_camera.ipynb #fb1fe54d
+# %% ../nbs/19_camera.ipynb #c59f864d
 class Dice:
     "Random numbers for a batch of `n` images from one seed, on one device"
     def __init__(self,
@@ -20,23 +20,42 @@ class Dice:
     ):
         self.n, self.device = n, torch.device(device)
         self.generator = torch.Generator(self.device).manual_seed(seed)
-    def rand(self, *shape): return torch.rand(*shape, generator=self.generator, device=self.device)
+    def rand(self,
+        *shape, # of the result
+    ): # numbers
+        "Draw numbers between 0 and 1"
+        return torch.rand(*shape, generator=self.generator, device=self.device)
     def normal_like(self, x): # B×C×H×W
         "Draw white noise in the shape of `x`"
         return torch.randn(x.shape, generator=self.generator, device=self.device)
-    def uniform(self, low=0., high=1., channels=None): # B numbers, or B×channels×1×1
+    def uniform(self,
+        low=0.,  # lower end, the same for all images
+        high=1., # upper end
+        channels=None, # None: one number for each image; else as many, shaped to multiply images
+    ): # B numbers, or B×channels×1×1
         "Draw a number between `low` and `high` for each image"
         return low + (high - low)*self.rand(*((self.n,) if channels is None else (self.n, channels, 1, 1)))
-    def log(self, low, high, channels=None): # as `uniform`
+    def log(self,
+        low,  # lower end, above 0
+        high, # upper end
+        channels=None, # as in `uniform`
+    ): # as `uniform`
         "Draw numbers whose logarithms are uniform"
         return torch.exp(self.uniform(torch.tensor(low).log().item(), torch.tensor(high).log().item(), channels))
-    def chance(self, p): # B×1×1×1 booleans
+    def chance(self,
+        p, # 0 to 1
+    ): # B×1×1×1 booleans
         "Say yes with probability `p` for each image"
         return self.uniform(channels=1) < p
-    def one(self, low=0., high=1.): # a float
+    def one(self,
+        low=0.,  # lower end
+        high=1., # upper end
+    ): # a float
         "Draw one number for the whole batch"
         return low + (high - low)*self.rand(1).item()
-    def pick(self, options): # one of them
+    def pick(self,
+        options, # a list
+    ): # one of them
         "Choose one of `options` for the whole batch"
         return options[int(self.rand(1).item()*len(options))]
 

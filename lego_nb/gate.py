@@ -13,6 +13,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from .console import cause, progress as shown
+from .drift import DRIFTS
 from .fidelity import fidelity, perceptual_metrics
 from .files import UserError, markdown_grid
 from .images import quantize, read_image
@@ -127,7 +128,7 @@ def unscored(
 ): # dict(scores, scorer), as `score_batch` gives for an image
     "Make the row of an image that could not be scored: it has a value of nothing"
     s, _, like, _ = _opened(settings, device)
-    keys = [s.metric, f'{s.metric}_restored', 'psnr', 'structure', 'tone', *['consistency'][:lq], *(m.name for m in like)]
+    keys = [s.metric, f'{s.metric}_restored', 'psnr', 'structure', 'tone', *DRIFTS, *['consistency'][:lq], *(m.name for m in like)]
     return dict(scores=dict.fromkeys(keys), scorer=scorer(s, device))
 
 # %% ../nbs/45_gate.ipynb #ba685e27
@@ -143,7 +144,7 @@ def score_rows(
     facts, records = scorer(settings, device), records or {}
     def row(i, f):
         known = records.get(i, {})
-        if known.get('scorer') != facts or (f.get('lq') and 'consistency' not in known['scores']):
+        if known.get('scorer') != facts or 'drift' not in known['scores'] or (f.get('lq') and 'consistency' not in known['scores']):
             x, r, y = (read_image(f[k])[None].to(device) if f.get(k) else None for k in ('target', 'restored', 'lq'))
             known = score_batch(x, r, y, settings)[0]
         return dict(id=i, scores=known['scores'], scorer=facts)

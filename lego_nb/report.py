@@ -11,7 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from .calibration import score_histogram
 from .control import control_lines
-from .evaluation import caption, gains, headline, read_scores, results_grid
+from .controls import findings, read_targets
+from .drift import drift_line
+from .evaluation import MODELS, SPLITS, gains, model_lines, paired_gain, photograph_lines, read_scores, shown_metrics
 from .figures import detail_box, gains_plot, loss_plot, pick
 from .files import UserError, atomic_path, image_files, read_jsonl
 from .options import GateSettings
@@ -105,12 +107,13 @@ def _results(r):
     if not r.scores: return None
     have, ways = {x['metric'] for x in r.scores}, {}
     if 'psnr' not in have: ways = {m: 'lower' if lower_is_better(m) else 'higher' for m in sorted(have)}
-    names, heads, lines = results_grid(r.scores)
-    return dict(headlines=[h for s in ('ood', 'id') if (h := headline(r.scores, s))], ways=ways, metrics=[caption(m) for m in names],
-                heads=heads, lines=lines, chart=svg(lambda: gains_plot(r.scores)) if gains(r.scores) else '')
+    shown, targets = shown_metrics(r.scores), read_targets(r.folder)
+    tables = [model_lines(r.scores, *o) for o in shown] + [model_lines(targets, split='unlabelled', base='restored')]*bool(targets)
+    return dict(headlines=findings(r.folder, r.scores), ways=ways, tables=tables, photographs=[photograph_lines(r.scores, *o) for o in shown],
+                chart=svg(lambda: gains_plot(r.scores)) if gains(r.scores) else '')
 
 # %% ../nbs/83_report.ipynb #d4a8d9e9
-ORDER = 'degraded', 'unadapted', 'adapted', 'supervised', 'truth'
+ORDER = 'degraded', *MODELS, 'truth'
 
 def _photograph(r, split, id):
     images = {m: read_image(f[id]) for m in ORDER if id in (f := r.images[split].get(m, {}))}
@@ -124,7 +127,12 @@ def _photograph(r, split, id):
 def _photographs(r, split, n): # at most n, evenly from the smallest gain to the largest
     g, ids = gains(r.scores, split=split), sorted({i for f in r.images.get(split, {}).values() for i in f})
     of = {s['image']: s['photograph'] for s in r.scores if s['split'] == split}
-    return dict(shown=[_photograph(r, split, i) for i in pick(sorted(ids, key=lambda i: g.get(of.get(i), 0)), n)], total=len(ids))
+    ids, found, said = sorted(ids, key=lambda i: g.get(of.get(i), 0)), paired_gain(r.scores, split=split) or {}, {}
+    for k in ('worst', 'best', 'median')[:n] if found else (): # one image of each
+        if (i := next((i for i in ids if of.get(i) == found[k][0]), None)): said[i] = f"{said[i].split(' ')[0]} and {k}" if i in said else k
+    said = {i: f'{k} of {len(g)} photographs: {g[of[i]]:+.2f} dB over unadapted' for i, k in said.items()}
+    shown = {*said, *pick([i for i in ids if i not in said], n - len(said))} if len(said) < n else {*said}
+    return dict(shown=[_photograph(r, split, i) | dict(said=said.get(i)) for i in ids if i in shown], total=len(ids))
 
 # %% ../nbs/83_report.ipynb #c9e47375
 def _images(r, id):
@@ -138,7 +146,8 @@ def _targets(r, n): # at most n kept and n rejected ones
     kept, rejected = ([x for x in r.pseudo if x['kept'] == k] for k in (True, False))
     word = {x['id']: _word(x, short=(x['reason'] or '').startswith('judge: ')) for x in r.verdict.rows} if not r.verdict.sample else {}
     def paper(x): return f"the paper's gate: {'kept' if x['paper']['kept'] else 'rejected'}, {x['paper']['reason']}" if x.get('paper') else ''
-    return dict(kept=len(kept), rejected=len(rejected), shown=[{**x, 'images': _images(r, x['id']), 'word': word.get(x['id'], ''), 'other': paper(x)}
+    drifts = drift_line([dict(x['scores'], id=x['id']) for x in r.pseudo], 'targets from their restorations')
+    return dict(kept=len(kept), rejected=len(rejected), drifts=drifts, shown=[{**x, 'images': _images(r, x['id']), 'word': word.get(x['id'], ''), 'other': paper(x)}
                                                                for x in pick(kept, n) + pick(rejected, n)])
 
 def _word(x, short=False): # a row of a verdict; short: the reason has the foretold gain
@@ -187,7 +196,8 @@ def _verdict(r, n): # n: pictures of a page
 # %% ../nbs/83_report.ipynb #44cadcbd
 FILES = {'config.json': 'settings, versions, hardware', 'pseudo/metadata.jsonl': 'scores and decisions of the gate and the judge', 'pseudo/choice.json': 'what was tried before the choice',
          'pseudo/lq': 'degraded inputs', 'pseudo/restored': 'restorations', 'pseudo/targets': 'refined targets',
-         'checkpoints/adapted': 'the adapted model', 'evaluation/scores.csv': 'every score',
+         'checkpoints/adapted': 'the adapted model', 'checkpoints/old-pairs': 'the control of old pairs alone', 'evaluation/scores.csv': 'every score',
+         'evaluation/targets.csv': 'kept targets and restorations against the truth',
          'evaluation/images': 'restored test images', 'times.jsonl': 'time of each stage'}
 
 def _files(r):
@@ -203,8 +213,9 @@ def report_html(
     n=12, # most test images, and most targets of each kind
 ): # text, a whole page
     "Make the page of a run."
+    old = 'anchors' if 'anchors' in r.images and 'id' not in r.images else 'id'
     return _render('page', dict(
-        name=r.folder.resolve().name, results=_results(r), verdict=_verdict(r, n), ood=_photographs(r, 'ood', n), id=_photographs(r, 'id', max(1, n//3)),
+        name=r.folder.resolve().name, results=_results(r), verdict=_verdict(r, n), ood=_photographs(r, 'ood', n), id=_photographs(r, old, max(1, n//3)), old=SPLITS[old],
         control=_control(r), targets=_targets(r, n), gate=_gate(r), run=_run(r), files=_files(r),
         training=svg(lambda: loss_plot(r.logs)) if r.logs else None)).lstrip()
 

@@ -119,10 +119,10 @@ def demo_crops(
     n=24,     # crops, spread over all photographs
     size=128, # side, pixels
 ): # dict: id -> 3×size×size
-    "Crops of the demonstration's photographs, without the four that are kept for tests"
+    "Crops of packages' photographs, without the four that the demonstration keeps for tests"
     from lego_nb.demo import DEMO_SPLIT, photographs
     from lego_nb.images import cut_crops
-    photos = photographs(DEMO_SPLIT['id'] + DEMO_SPLIT['ood'])
+    photos = photographs(DEMO_SPLIT['spare'] + DEMO_SPLIT['ood'])
     cut = {f'{k}-{i:03d}-{j:03d}': c for k, x in photos.items() for i, j, c in cut_crops(x, size)}
     return {i: cut[i] for i in (list(cut)[k*len(cut)//n] for k in range(n))}
 

@@ -43,15 +43,15 @@ def wide_faults(
     if dice.one() < .2: y = jpeg(y, dice.uniform(30, 95).cpu())
     return torch.where(dice.chance(.12), x, y)
 
-# %% ../nbs/55_triples.ipynb #1db4ed01
+# %% ../nbs/55_triples.ipynb #dcc8d3f2
 def dream(
     x,    # B×3×H×W, the truth
     dice, # `Dice`
 ): # B×3×H×W in [0,1]
-    "Draw what a strong oracle may return: the truth displaced by up to two pixels, softer, with textures of its own"
+    "Draw what a strong oracle may return: the truth displaced by a pixel or two, softer, with textures of its own"
     n, (h, w) = len(x), x.shape[-2:]
     where = F.affine_grid(torch.eye(2, 3, device=x.device).expand(n, 2, 3), x.shape, align_corners=False)
-    move = F.interpolate(dice.normal_like(x.new_empty(n, 2, 5, 5)), (h, w), mode='bicubic')*dice.uniform(0, 1.2, 1)
+    move = F.interpolate(dice.normal_like(x.new_empty(n, 2, 5, 5)), (h, w), mode='bicubic')*dice.uniform(0, 2, 1)
     y = F.grid_sample(x, where + (move*x.new_tensor([2/w, 2/h]).view(1, 2, 1, 1)).permute(0, 2, 3, 1), padding_mode='reflection', align_corners=False)
     y = torch.where(dice.chance(.5), blur(y, dice.uniform(.2, 1.)), y)
     texture = coloured(dice.normal_like(x), dice.uniform(.5, 2.))*dice.uniform(0, 8, 1)/255
@@ -61,9 +61,10 @@ def drawn_settings(
     dice,   # `Dice`
     prompt, # of the generation
 ): # `RefineSettings`
-    "Draw settings of a refinement: t0 from .04 to .95, 3 to 8 steps"
+    "Draw settings of a refinement: t0 from .04 to .95, half of them log-uniform; 3 to 8 steps"
     steps = int(dice.one(3, 9))
-    return RefineSettings(prompt=prompt, t0=dice.log(.04, .95)[0].item(), steps=steps, guidance=dice.one(.5, 4), min_side=None,
+    t0 = dice.log(.04, .95)[0].item() if dice.one() < .5 else dice.one(.1, .95)
+    return RefineSettings(prompt=prompt, t0=t0, steps=steps, guidance=dice.one(.5, 4), min_side=None,
                           inject_steps=min(int(dice.one(0, 3)), steps), solver=dice.pick(['euler', 'fireflow', 'midpoint']))
 
 def classical(
@@ -76,17 +77,17 @@ def classical(
     if kind < .7: return blur(r, dice.uniform(.3, 1.3))
     return r + (r - blur(r, dice.uniform(.5, 1.5)))*dice.uniform(.1, 1., 1)
 
-# %% ../nbs/55_triples.ipynb #c21c5309
+# %% ../nbs/55_triples.ipynb #423412e8
 def proposals(
     r,       # B×3×H×W restorations
     x,       # B×3×H×W, the truth
     oracles, # functions of (r, dice) -> B×3×H×W, one of which is drawn
     dice,    # `Dice`
 ): # B×3×H×W in [0,1]
-    "Propose something in place of restorations: six in ten times an oracle's refinement"
+    "Propose something in place of restorations: seven in ten times an oracle's refinement"
     kind = dice.one()
-    if kind < .6: t = dice.pick(oracles)(r, dice)
-    elif kind < .82: t = classical(r, dice)
+    if kind < .7: t = dice.pick(oracles)(r, dice)
+    elif kind < .92: t = classical(r, dice)
     else: t = dream(x, dice)
     t = torch.where(dice.chance(.35), r + (t - r)*dice.uniform(.1, 1.4, 1), t)
     return torch.where(dice.chance(.08), t*dice.uniform(.93, 1.07, 3) + dice.uniform(-.03, .03, 1), t).clamp(0, 1)

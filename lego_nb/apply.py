@@ -326,7 +326,7 @@ def apply_folder(
     model,               # what `find_model` takes, or what it gave
     images,              # a folder, or one file
     out,                 # folder of the restored images; names and sub-folders are those of `images`
-    which:str='adapted', # model of a run: adapted, unadapted, supervised
+    which:str='adapted', # model of a run: adapted, unadapted, old-pairs, supervised
     tile:int=None,       # larger images go in tiles of this size, pixels (when memory is short)
     overlap:int=None,    # of tiles, pixels (64, at most a quarter of a tile)
     batch_size:int=8,    # images of one size restored at once

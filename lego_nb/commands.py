@@ -15,6 +15,7 @@ from .files import UserError, read_jsonl
 from .holder import Holder, current, describe
 from .inputs import STAGES, again, begun, check_out, check_places, default_out, read_config
 from .options import with_options
+from .plans import without_fixed
 from .run_folder import JUDGED, Run, grouped
 from .settings import SETTINGS, check_inputs, resolve_settings
 from .stages import go
@@ -43,8 +44,9 @@ def lego_run(
     may = {'restore', 'refine'} & {*wanted} or ('evaluate' in wanted and any(options.values()))
     if not known and not may: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
     given = {k: v for k, v in options.items() if v is not None}
+    if known and 'controls' not in known['settings']: given = dict(controls='supervised') | given # as an older version began it
     if preset is None and known:
-        given = known['settings'] | given
+        given = known['settings'] | dict(candidates=without_fixed(known['settings'].get('candidates'), given)) | given
         preset = given.pop('preset')
     elif known: # what the run was begun with, whoever launches it now; and what is judged stays named
         given |= {k: known['settings'].get(k) for k in ('mixed_precision', *JUDGED) if not given.get(k)}
@@ -109,17 +111,20 @@ def judge(
     device=None,    # torch device
 ):
     "Judge folders and print the table. `UserError`: a run without restored test images, or nothing that could be judged"
-    from lego_nb.comparison_tables import comparison_table, evaluate_folders
+    from lego_nb.comparison_tables import comparison_table, evaluate_folders, versus_table
+    from lego_nb.evaluation import MODELS
     device, run, jobs = find_device(device), Path(out or 'runs/pocket'), [(results, reference, out or 'comparison')]
     if not results:
         if not (root := run/'evaluation/images').is_dir():
             raise UserError(f'{run} has no restored test images; lego_evaluate --out {run} makes them, or give --results')
-        made = {d: {o.name: o for o in sorted(d.iterdir())} for d in sorted(root.iterdir())} # each split, with its truth where there is one
+        def order(o): return MODELS.index(o.name) if o.name in MODELS else len(MODELS), o.name # what the others are compared with comes first
+        made = {d: {o.name: o for o in sorted(d.iterdir(), key=order)} for d in sorted(root.iterdir())} # each split, with its truth where there is one
         jobs = [(o, truth, run/f'evaluation/more-{d.name}') for d, o in made.items() for truth in [o.pop('truth', None)]]
     for found, truth, folder in jobs:
         c = evaluate_folders(found, truth, metrics, folder, device=device)
         if c.have and not c.rows: raise UserError(f'{folder}: nothing was judged, not one image could be read')
         print(f'\n{folder}\n{comparison_table(c)}')
+        if len(c.files) > 1 and c.have: print(versus_table(c, next(iter(c.files))))
 
 # %% ../nbs/89_commands.ipynb #d529c816
 @command
@@ -132,7 +137,10 @@ def lego_evaluate(
 ):
     "Judge the models of a run on its test images, or any folders of results"
     if results or metrics: return judge(out, metrics or 'psnr,ssim,niqe-pocket', results, reference, device)
-    return lego_run(out=out, stages='evaluate', device=device)
+    status = lego_run(out=out, stages='evaluate', device=device)
+    from lego_nb.controls import findings_text
+    print(f"\n{findings_text(out or default_out(None, {}))}")
+    return status
 
 # %% ../nbs/89_commands.ipynb #980e619a
 @command
@@ -148,15 +156,20 @@ def lego_status(
     out:str='runs/pocket', # run folder
 ):
     "Say what a run folder holds and what is still to do"
+    from lego_nb.verdict import Verdict, verdict_lines
     out, config = Path(out), read_config(out)
     if not config: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
     def count(kind): return sum(1 for f in (out/'pseudo'/kind).rglob('[!.]*') if f.is_file())
     s, rows = config['settings'], read_jsonl(out/'pseudo/metadata.jsonl')
     print(f"{out}: preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}")
-    print(f"  restored {count('restored')}, refined {count('targets')}, judged {len(rows)}, kept {sum(r['kept'] for r in rows)}")
-    for name in ('checkpoints/adapted', 'checkpoints/supervised', 'evaluation/scores.csv', 'report.html'):
-        print(f"  {name}: {'there' if (out/name).exists() else 'not yet'}")
+    print(f"  restored {count('restored')}, refined {count('targets')}, gated {len(rows)}, kept {sum(r['kept'] for r in rows)}")
+    for line in verdict_lines(Verdict.of(out)): print(f'  {line}')
+    from lego_nb.controls import to_train
     run = Run(out, s)
+    models = to_train(run.settings, run.data.own | dict.fromkeys(run.data.demo, 'data')) # which are not written here
+    trained = [f'checkpoints/{m}' for m, why in models.items() if not why or (out/f'checkpoints/{m}').exists()]
+    for name in (*trained, 'evaluation/scores.csv', 'report.html'):
+        print(f"  {name}: {'there' if (out/name).exists() else 'not yet'}")
     failed, todo = run.failed(), again(run.anew())
     print(f'  {len(failed)} failed ({grouped(failed)}), see {out}/failed*.jsonl' if failed else '  none failed')
     if todo: print(f'  inputs have changed, to be done again: {todo}')

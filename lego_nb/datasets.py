@@ -259,7 +259,7 @@ def lower(x,        # B×3×H×W in [0,1]
     try: return quantize(degrade(x, name, ids, seed, **({} if scale == 1 else dict(scale=scale))))
     except TypeError:
         if scale == 1: raise
-        raise UserError(f'{name} keeps the size: at scale {scale} take weak or strong.') from None
+        raise UserError(f'{name} keeps the size: at scale {scale} take weak, strong or light.') from None
 
 # %% ../nbs/15_datasets.ipynb #4653ff32
 class Degraded(Pairs):

@@ -9,6 +9,7 @@ __all__ = ['WEIGHTS', 'gradients', 'structure', 'tone', 'consistency', 'fidelity
 import functools, torch
 import torch.nn.functional as F
 from pathlib import Path
+from .drift import drift
 from .files import UserError
 from .metrics import metric, shut_network
 from .pixel_metrics import psnr
@@ -56,11 +57,11 @@ def fidelity(
     target, # Image, B×3×H×W in [0,1], what the oracle made
     restored, # Image of the same shape, what the oracle started from
     lq=None, # degraded input, adds `consistency`
-): # dict of Tensor B: psnr in dB (80 for the same image), structure, tone in ΔE, consistency in dB
+): # dict of Tensor B: psnr in dB (80 for the same image), structure, tone in ΔE, what `drift` gives, consistency in dB
     "Measure how far a target has moved from its restoration and its input. `UserError`: sizes differ"
     if target.shape != restored.shape:
         raise UserError(f'target {tuple(target.shape)} and restoration {tuple(restored.shape)} differ in size')
-    res = dict(psnr=psnr(target, restored), structure=structure(target, restored), tone=tone(target, restored))
+    res = dict(psnr=psnr(target, restored), structure=structure(target, restored), tone=tone(target, restored), **drift(target, restored))
     return res if lq is None else res | dict(consistency=consistency(target, lq))
 
 # %% ../nbs/44_fidelity.ipynb #93dd226b

@@ -42,15 +42,16 @@ def gains_plot(
     metric='psnr', # its name
     limit=40, # most photographs shown, evenly from the smallest gain to the largest
 ): # matplotlib Figure
-    "Draw what each photograph gained, adapted and supervised."
+    "Draw what each photograph gained: adapted, old pairs alone, supervised."
     import matplotlib.pyplot as plt
-    g, s = (gains(rows, metric, m, split=split) for m in ('adapted', 'supervised'))
+    g, o, s = (gains(rows, metric, m, split=split) for m in ('adapted', 'old-pairs', 'supervised'))
     mean, low, high = bootstrap_ci(g.values())
     names = pick(sorted(g, key=g.get), limit)
     y = range(1, len(names)+1)
     fig, ax = plt.subplots(figsize=(6.4, .5+.25*(len(names)+2)), dpi=80, layout='constrained')
     ax.axvline(0, lw=1, color=GREY)
     ax.plot([g[n] for n in names], y, 'o', color=BLUE, label='adapted')
+    if o: ax.plot([o.get(n, np.nan) for n in names], y, 'x', color=GREY, label='old-pairs')
     if s: ax.plot([s.get(n, np.nan) for n in names], y, 'o', mfc='none', color=GREY, label='supervised')
     ax.errorbar(mean, 0, xerr=[[mean-low], [high-mean]], fmt='D', capsize=3, color=BLUE)
     ax.set_yticks([0, *y], ['mean, 95 %', *names])

@@ -14,7 +14,7 @@ from .files import UserError
 from .inputs import outdated
 
 # %% ../nbs/91_find_model.ipynb #ab870011
-WHICH = 'adapted', 'unadapted', 'supervised'
+WHICH = 'adapted', 'unadapted', 'old-pairs', 'supervised'
 WEIGHTS = '.safetensors', '.pth', '.pt', '.ckpt'
 
 @dataclass
@@ -48,6 +48,8 @@ def _in_run(run, which, settings):
     if which != 'unadapted' and (made/'config.json').is_file():
         changed = f'the inputs of {run} have changed since its {which} model was made: {goes_on}'
         return Found(f'{run} ({which})', str(made), which, changed if outdated(run, which) else None)
+    if which == 'old-pairs':
+        raise UserError(f'{run}: {ends}: `lego_run --out {run} --controls old-pairs` makes it of in-distribution pairs; or take another --which')
     if which == 'supervised':
         raise UserError(f'{run} is not finished, {ends}: {goes_on}' if settings.get('ood_truth') else
                         f'{run} has no supervised model, which needs --ood-truth: take --which adapted or unadapted')
@@ -85,7 +87,7 @@ def _on_hub(name):
 # %% ../nbs/91_find_model.ipynb #ab870016
 def find_model(
     model,           # a run folder, a folder of save_pretrained, a checkpoint, a hub name, or 'pocket'
-    which='adapted', # of a run: adapted, unadapted, supervised
+    which='adapted', # of a run: adapted, unadapted, old-pairs, supervised
     hub=None,        # a folder that stands in for the hub, see `push_to_hub`
 ) -> Found:
     "Find a model by its name. `UserError` says what is wrong and what helps"

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GATES', 'READS', 'where_it_can', 'gate_metric', 'lower_is_better', 'squares', 'whole', 'scorer', 'score_batch',
-           'unscored', 'score_rows', 'judged', 'bar', 'faithful', 'decide', 'best_of', 'gate_summary', 'gate_table']
+           'unscored', 'score_rows', 'judged', 'bar', 'faithful', 'verdicts', 'decide', 'gate_summary', 'gate_table']
 
 # %% ../nbs/45_gate.ipynb #98e2abb1
 import functools, hashlib, json, torch
@@ -13,6 +13,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from .console import cause, progress as shown
+from .drift import DRIFTS
 from .fidelity import fidelity, perceptual_metrics
 from .files import UserError, markdown_grid
 from .images import quantize, read_image
@@ -127,7 +128,7 @@ def unscored(
 ): # dict(scores, scorer), as `score_batch` gives for an image
     "Make the row of an image that could not be scored: it has a value of nothing"
     s, _, like, _ = _opened(settings, device)
-    keys = [s.metric, f'{s.metric}_restored', 'psnr', 'structure', 'tone', *['consistency'][:lq], *(m.name for m in like)]
+    keys = [s.metric, f'{s.metric}_restored', 'psnr', 'structure', 'tone', *DRIFTS, *['consistency'][:lq], *(m.name for m in like)]
     return dict(scores=dict.fromkeys(keys), scorer=scorer(s, device))
 
 # %% ../nbs/45_gate.ipynb #ba685e27
@@ -143,7 +144,7 @@ def score_rows(
     facts, records = scorer(settings, device), records or {}
     def row(i, f):
         known = records.get(i, {})
-        if known.get('scorer') != facts or (f.get('lq') and 'consistency' not in known['scores']):
+        if known.get('scorer') != facts or 'drift' not in known['scores'] or (f.get('lq') and 'consistency' not in known['scores']):
             x, r, y = (read_image(f[k])[None].to(device) if f.get(k) else None for k in ('target', 'restored', 'lq'))
             known = score_batch(x, r, y, settings)[0]
         return dict(id=i, scores=known['scores'], scorer=facts)
@@ -206,16 +207,23 @@ def _verdict(row, value, least, m):
     return bool(value >= least), f'score: {m.metric} {said}'
 
 # %% ../nbs/45_gate.ipynb #35aef90e
+def verdicts(
+    rows:list, # with `scores`, see `score_rows`
+    settings:GateSettings, # of the gate
+) -> list: # of (kept, reason), one for each row
+    "Judge every row by the fidelity checks and the score"
+    for k in settings.limits: _column(rows, k)
+    values = judged(rows, settings)
+    least = bar(values, settings)
+    return [_verdict(r, v, least, settings) for r, v in zip(rows, values)]
+
 def decide(
     rows:list, # with `scores`, see `score_rows`
     settings:GateSettings, # of the gate
 ): # the same rows, each with `kept` (bool) and `reason` added
     "Keep or reject every row. `UserError`: none is kept; it says what would pass half"
     if not rows: raise UserError('no pseudo-targets to gate: run the refinement first')
-    for k in settings.limits: _column(rows, k)
-    values = judged(rows, settings)
-    least = bar(values, settings)
-    res = [_verdict(r, v, least, settings) for r, v in zip(rows, values)]
+    res = verdicts(rows, settings)
     if not any(kept for kept, _ in res): raise UserError(_nothing_passes(rows, settings))
     for r, (kept, why) in zip(rows, res): r.update(kept=kept, reason=why)
     return rows
@@ -250,16 +258,6 @@ def _nothing_passes(rows, settings):
     if m.mode == 'gain': what = f'the gain in {m.metric} is {_spread(x)}'
     else: what = f'{m.metric} is {_spread(sign*x)}, {"lower" if sign < 0 else "higher"} is better'
     return f'{head}: {what}; value {half:g} would pass half'
-
-# %% ../nbs/45_gate.ipynb #24f40a6f
-def best_of(
-    rows:list, # of the candidates of one image, from `score_batch`
-    settings:GateSettings, # of the gate
-): # index
-    "Choose the best-scored candidate among the faithful ones; the closest to the restoration where none is"
-    x = judged(rows, replace(settings, mode='threshold'))
-    near = _passing(rows, settings) & np.isfinite(x)
-    return int(np.argmax(np.where(near, x, -np.inf) if near.any() else _column(rows, 'psnr')))
 
 # %% ../nbs/45_gate.ipynb #b121d39a
 def _axis(rows, settings):

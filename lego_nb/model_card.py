@@ -11,6 +11,7 @@ import json, re
 from pathlib import Path
 from .files import UserError, atomic_path, content, markdown_grid, read_jsonl, write_json
 from .inputs import outdated
+from .settings import anchored
 
 # %% ../nbs/86_model_card.ipynb #88000011
 def public_name(name): # of a model, as in the settings of a run
@@ -78,20 +79,17 @@ def _interval(values, metric, sign=''):
 
 def score_table(rows): # from `read_scores`
     "Write every metric of every model, and what it gained, in Markdown; '' without rows"
-    from lego_nb.evaluation import MODELS, caption, gains, summarize
+    from lego_nb.evaluation import MODELS, SPLITS, caption, gains, summarize
     from lego_nb.gate import lower_is_better
     means, lines = summarize(rows), []
-    models = [m for m in MODELS if any(k[0] == m for k in means)]
-    for split, name in dict(ood='out of distribution', id='in distribution').items():
+    for split, name in SPLITS.items():
         for metric in dict.fromkeys(k[2] for k in means if k[1] == split):
-            by = {m: [v for p, v in means.get((m, split, metric), {}).items() if p != 'mean'] for m in models}
-            gained = {m: list(gains(rows, metric, m, split=split).values()) for m in models[1:]}
-            better = ' (lower is better)' if lower_is_better(metric) else ''
-            lines.append([name, max(map(len, by.values())), caption(metric) + better, *(_interval(v, metric) for v in by.values()),
-                          *(_interval(v, metric, '+') for v in gained.values())])
-    if not lines: return ''
-    head = ['images', 'photographs', 'metric', *models, *(f'gain, {m}' for m in models[1:])]
-    return markdown_grid([head, *lines], range(3, 3 + 2*len(models)))
+            what = caption(metric) + ' (lower is better)'*lower_is_better(metric)
+            for model in [m for m in MODELS if (m, split, metric) in means]:
+                values = [v for p, v in means[model, split, metric].items() if p != 'mean']
+                gained = gains(rows, metric, model, split=split).values() if model != 'unadapted' else ()
+                lines.append([name, len(values), what, model, _interval(values, metric), _interval([*gained], metric, '+')])
+    return markdown_grid([['images', 'photographs', 'metric', 'model', 'mean', 'gain over unadapted'], *lines], (4, 5)) if lines else ''
 
 # %% ../nbs/86_model_card.ipynb #88000031
 SETTINGS = """preset rounds solver steps t0 strength shift guidance guidance_mode method inject_steps inject min_side colour prompt
@@ -122,10 +120,11 @@ def _card_facts(run, # a run folder
         data = Run(run, s).data
         pairs, own = len(data.id_pairs()), bool(data['test'])
     except (UserError, OSError): pairs, own = None, bool(s.get('test')) # the files are not here any more
+    old = 'clean images in place of in-distribution pairs' if anchored(s) else 'in-distribution pairs'
     judged, scores = read_jsonl(run/'pseudo/metadata.jsonl'), run/'evaluation/scores.csv'
     if s['restorer'] == 'pocket' or Path(s['restorer']).is_dir(): base = base or public_name(s['restorer'])
     return dict(net=net, base=base, hash=weights_hash(s['restorer']), base_license=license or license_of(s['restorer']), oracle=by,
-                oracle_license=terms, settings=public_settings(s), scores=read_scores(scores) if scores.exists() else [], pairs=pairs,
+                oracle_license=terms, settings=public_settings(s), scores=read_scores(scores) if scores.exists() else [], pairs=pairs, old=old,
                 images=len(judged), kept=sum(r['kept'] for r in judged), own_test=own)
 
 # %% ../nbs/86_model_card.ipynb #88000033
@@ -146,7 +145,7 @@ learns from what is kept.
 
 **Data.** {{ images }} unlabelled images of the new degradation.
 {{ 'The oracle' if oracle else 'Deep Optimal Transport' }} refined their restorations; the gate kept {{ kept }}.
-Training used {{ 'these and ' if kept }}{{ '%s ' % pairs if pairs is not none }}in-distribution pairs.
+Training used {{ 'these and ' if kept }}{{ '%s ' % pairs if pairs is not none }}{{ old or 'in-distribution pairs' }}.
 
 {% endif %}
 ## Licence
@@ -157,6 +156,7 @@ Training used {{ 'these and ' if kept }}{{ '%s ' % pairs if pairs is not none }}
 ## What it gained
 
 Means over photographs with 95 % bootstrap intervals; gains are paired, photograph by photograph.
+old-pairs: trained as long, without a pseudo-pair; supervised: trained on the truth; nlm: non-local means, its strength chosen in its favour.
 {%- if not own_test %} **No separate test images were given: those out of distribution are ones that it was adapted to.**{% endif %}
 
 

@@ -38,18 +38,17 @@ def opt(
     free=False, # True: no result depends on it
     none=False, # True: None is taken as well
     hidden=False, # True: a field for Python, no option
+    several=False, # True: several of the words, by commas, or none alone
 ): # `dataclasses.Field`
     "Define an option: a field of a stage's settings"
-    about = dict(low=low, high=high, choices=of.split(), name=name, stage=stage, free=free, none=none, hidden=hidden)
-    return field(default=default, metadata=about)
+    return field(default=default, metadata=dict(low=low, high=high, choices=of.split(), name=name, stage=stage, free=free, none=none,
+                                                hidden=hidden, several=several))
 
 # %% ../nbs/05_options.ipynb #9e4bfecd
 class Option:
     "One field of a stage's settings, as commands, files and checks see it"
-    def __init__(self,
-        cls, # the dataclass
-        f,   # its `dataclasses.Field`
-    ):
+    def __init__(self, cls, # the dataclass
+                 f): # its `dataclasses.Field`
         vars(self).update(f.metadata or opt(None).metadata)
         self.cls, self.field, self.default, self.title = cls, f.name, f.default, cls.title
         self.kinds, self.name = typing.get_args(f.type) or [f.type], self.name or f.name
@@ -58,15 +57,17 @@ class Option:
         "Say what the option takes instead of a value; None where it is right"
         if v is None and self.none: return
         if not any(_fits(v, k) for k in self.kinds): return f'give {_WORDS.get(self.kinds[0], "text")}'
-        if self.choices and v not in self.choices: return f"choose one of {', '.join(map(str, [None]*self.none + self.choices))}"
+        words = v.split(',') if self.several else [v]
+        if self.several and 'none' in words[:-1] + words[1:]: return 'give none alone'
+        if self.choices and not {*words} <= {*self.choices}: return f"choose {'from' if self.several else 'one of'} {', '.join(map(str, [None]*self.none + self.choices))}"
         if self.low is not None and not all(self.low <= o <= self.high for o in (v if isinstance(v, (list, tuple)) else [v])):
             return f'must lie between {self.low:g} and {self.high:g}'
     def parse(self, v): # a value; where a list is taken also its text with commas, as a command line has it
-        "Read a list, or a share, from its text. `UserError`: not numbers"
+        "Read a list, a share, or several words from its text. `UserError`: not numbers"
+        if self.several: return ','.join(o.strip() for o in v.split(',')) if isinstance(v, str) else ','.join(v) if isinstance(v, (list, tuple)) else v
         if list not in self.kinds or not isinstance(v, str): return list(v) if isinstance(v, tuple) else v
-        try:
-            if float not in self.kinds: return [float(o) for o in v.split(',')]
-            return float(v) if '.' in v else [int(o) for o in v.split(',')]
+        one, kind = float in self.kinds and '.' in v, int if float in self.kinds else float
+        try: return float(v) if one else [kind(o) for o in v.split(',')]
         except ValueError: raise UserError(f'{self.flag} {v}: give numbers, with commas between') from None
     def check(self, v): # a value, as `parse` takes it
         "Check a value. `UserError` names the option as it is typed"
@@ -143,6 +144,7 @@ class RoundSettings(Seeded):
     "The run as a whole"
     stage = 'restore'
     rounds:int = opt(1, 1, 20) # how often to label and adapt; each round labels with the model of the one before
+    controls:str = opt('old-pairs,non-local-means,targets,supervised', of='old-pairs non-local-means targets supervised none', several=True, free=True) # rows beside the adapted model, by commas; old-pairs and supervised each cost another Stage 2
 
 @dataclass
 class ImageSettings(Settings):
@@ -153,10 +155,12 @@ class ImageSettings(Settings):
     restored:Path = opt(None, stage='restore') # restorations of --ood that are there already; Stage 0 takes these
     test:Path = None # test images, degraded as --ood: lq/ and gt/, or images alone
     test_id:Path = None # test images, degraded as --id-pairs: lq/ and gt/
-    ood_truth:Path = None # truth of --ood, read by the fully supervised control alone
+    ood_truth:Path = None # truth of --ood, read by controls alone
     prompts:str = opt(None, stage='refine') # file with a prompt for each image: .json, .jsonl or .csv of id and prompt
     first_n:int = opt(None, 1, 10**9, stage='restore') # use only the first n unlabelled images
-    hold_out:int = opt(16, 0, 10**6, stage='finetune') # pairs of --id-pairs kept for judging where no --test-id is given, at most a tenth
+    anchors:Path = opt(None, stage='finetune') # without --id-pairs: a folder of clean images, degraded lightly in their place; else crops that ship
+    anchor_towards:str = opt('truth', of='truth unadapted', stage='finetune') # target of anchors: truth, or the restorer's output before it is adapted
+    hold_out:int = opt(16, 0, 10**6, stage='finetune') # in-distribution pairs or anchors kept for judging where no --test-id is given, at most a tenth
 
 @dataclass
 class RestorerSettings(Settings):
@@ -203,14 +207,12 @@ class RefineSettings(Seeded):
     min_side:int = opt(512, 1, 10**5, none=True) # images with a shorter side are enlarged to this before refining, pixels
     latent_nudge:float = opt(1., 1e-3, 1e3) # factor on the latents before inversion
     colour:str = opt('none', of='none adain wavelet') # colours of a target from its restoration
-    candidates:list = opt(None, 0, 100) # several w, by commas: a target for each, and the gate's score chooses
     method:str = opt('inversion', of='inversion sdedit') # sdedit is the baseline
     values_device:str = opt(None, of='cpu', free=True) # where stored features wait; cpu where the GPU is short of memory
 
 # %% ../nbs/05_options.ipynb #313a0375
-CHECKS = dict(psnr=(1, ' dB', 'to its restoration'), structure=(1, '', 'with its restoration'),
-              tone=(-1, ' ΔE', 'from its restoration'), consistency=(1, ' dB', 'to its input'),
-              lpips=(-1, '', 'from its restoration'), dists=(-1, '', 'from its restoration'))
+CHECKS = dict(psnr=(1, ' dB', 'to its restoration'), consistency=(1, ' dB', 'to its input'), structure=(1, '', 'with its restoration'),
+              **{k: (-1, unit, 'from its restoration') for k, unit in dict(tone=' ΔE', drift=' grey levels', lpips='', dists='').items()})
 
 def read_limits(text): # like 'structure=.7,tone=6', a dict, or None
     "Read limits of fidelity checks: check -> number. `UserError`: no such check, or no number"
@@ -283,8 +285,7 @@ class FinetuneSettings(TrainingSettings, Mixture):
     weight_decay:float = opt(.01, 0, 10) # of AdamW
     def __post_init__(self): # `mixed_precision` None: what the launcher says
         if self.mixed_precision is None: self.mixed_precision = launched_precision()
-        parts = os.environ.get('ACCELERATE_GRADIENT_ACCUMULATION_STEPS', '')
-        if parts.isdigit(): self.accumulate = max(self.accumulate, int(parts))
+        if (parts := os.environ.get('ACCELERATE_GRADIENT_ACCUMULATION_STEPS', '')).isdigit(): self.accumulate = max(self.accumulate, int(parts))
         self.check()
 
 # %% ../nbs/05_options.ipynb #f1d45e11
@@ -394,6 +395,5 @@ def option_table(
     lines = [['option', 'takes', 'default', *columns, 'decides', 'meaning']]
     for k, o in options(*classes).items():
         kind = o.limits or _WORDS.get(o.kinds[0], 'text')
-        others = (word(c[k]) if c.get(k) != o.default else '' for c in columns.values())
-        lines.append([f'`{o.flag}`', kind, word(o.default), *others, o.stage or '', o.doc])
+        lines.append([f'`{o.flag}`', kind, word(o.default), *(word(c[k]) if c.get(k) != o.default else '' for c in columns.values()), o.stage or '', o.doc])
     return markdown_grid(lines)

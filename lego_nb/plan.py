@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['XEON', 'EPYC', 'POCKET_RATES', 'FLUX_SOURCE', 'FLUX_RATES', 'FLUX_VAE', 'FLUX_1', 'KNOWN', 'TITLES', 'run_parts',
-           'flux_seconds', 'evaluations_each', 'refine_seconds', 'own_rates', 'stage_seconds', 'stage_counts',
-           'restorer_facts', 'disk_bytes', 'oracle_folder', 'oracle_facts', 'faults', 'plan_text', 'plan_run']
+           'flux_seconds', 'evaluations_each', 'plan_evaluations', 'refine_seconds', 'own_rates', 'stage_seconds',
+           'stage_counts', 'restorer_facts', 'disk_bytes', 'oracle_folder', 'oracle_facts', 'faults', 'plan_text',
+           'plan_run']
 
 # %% ../nbs/88_plan.ipynb #a3a28fe5
 import json, os, shutil
@@ -17,8 +18,10 @@ from .console import duration, free_memory
 from .files import UserError, read_jsonl
 from .folder_map import image_size, tile_count
 from .inputs import read_config
+from .run_choice import by_judge, crop_side, kept_all, read_choice, tried_plans
 from .run_folder import Run, pending
 from .settings import FOLDERS, check_inputs
+from .stages import controlled
 
 # %% ../nbs/88_plan.ipynb #dc9ca9cc
 def _demo(data):
@@ -29,6 +32,14 @@ def _demo(data):
     made = {f: data.out/'data'/folders.get(f, f) for f in names} # as the run will have them
     data.folders = {f: data.own[f] or made.get(f) for f in FOLDERS}
     return {k: {i: tuple(x.shape[:0:-1]) for i, x in demo_images(splits.get(k, k), data.settings['crop']).items()} for k in names}
+
+def _anchors(data):
+    "Sizes by id of the clean images that stand in for pairs; those that ship need not be written yet"
+    from lego_nb.demo import demo_images
+    if not data.anchored: return {}
+    if data.own['anchors'] or (data['anchors']/'crops.json').exists(): return dict(anchors={i: image_size(f) for i, f in data.anchors().items()})
+    data._parts['anchors'] = {}
+    return dict(anchors={i: tuple(x.shape[:0:-1]) for i, x in demo_images('id').items()})
 
 def _read(data, name):
     "Sizes by id of a folder, and the files they come from, {} where the run would cut crops first"
@@ -41,7 +52,7 @@ def _read(data, name):
 # %% ../nbs/88_plan.ipynb #cd942db5
 def run_parts(run): # `Run`
     "Read the parts of a run as name -> id -> (width, height), and name -> id -> file of the folders that were given"
-    parts, files = _demo(run.data), {}
+    parts, files = _demo(run.data) | _anchors(run.data), {}
     for name in ('ood', 'id_pairs', 'test', 'test_id'):
         if name not in parts and run.data[name]: parts[name], files[name] = _read(run.data, name)
     if 'ood' in parts: parts['ood'] = dict(list(parts['ood'].items())[:run.settings['first_n']])
@@ -73,9 +84,13 @@ def evaluations_each(s): # settings
     from lego_nb.flow import evaluations
     n = s['steps'] if s['strength'] is None else s['steps'] - int(s['steps'] - min(s['steps']*s['strength'], s['steps']))
     mode = s['guidance_mode'] or ('true_cfg' if s['oracle'] == 'pocket' else 'embedded')
-    once, scales = evaluations(s['solver'], n), s['candidates'] or [s['guidance']]
-    twice = [mode == 'true_cfg' and w not in (0, 1) and s['prompt'] != s['null_prompt'] for w in scales]
-    return once*(sum(1 + t for t in twice) + (s['method'] == 'inversion'))
+    twice = mode == 'true_cfg' and s['guidance'] not in (0, 1) and s['prompt'] != s['null_prompt']
+    return evaluations(s['solver'], n)*(1 + twice + (s['method'] == 'inversion'))
+
+def plan_evaluations(s): # settings
+    "Count the evaluations for a target by each plan that the judge may choose: settings of the plan, evaluations; the costliest last"
+    plans = [{**s, **p.settings} for p in tried_plans(s)] if by_judge(s) else [s]
+    return sorted(((o, 0 if 'nlm' in o else evaluations_each(o)) for o in plans), key=lambda o: o[1])
 
 # %% ../nbs/88_plan.ipynb #643325d5
 def refine_seconds(s, # settings
@@ -116,16 +131,17 @@ def stage_seconds(run, # `Run`
     s, known = run.settings, own_rates(run)
     if not n or stage == 'gate' or stage == 'restore' and s['restored'] and s['rounds'] == 1: return 0, ''
     if stage in known: return known[stage][0]*n, known[stage][1]
-    if stage == 'refine':
-        each, source = refine_seconds(s, sizes, gpu)
-        return (fmean(each)*n, source) if each else (None, '')
+    if stage in ('choose', 'refine'): # one of the plans, at most the costliest
+        each = [refine_seconds(o, sizes, gpu) if m else ([0], '') for o, m in (plan_evaluations(s) if stage == 'choose' else plan_evaluations(s)[-1:])]
+        return (sum(fmean(o) for o, _ in each)*n, each[-1][1]) if all(o for o, _ in each) else (None, '')
     if s['restorer'] != 'pocket' or gpu or stage not in POCKET_RATES: return None, ''
     rate, source = POCKET_RATES[stage]
     return rate*n*(s['batch_size']/16*(s['crop']/64)**2 if stage == 'finetune' else fmean(w*h for w, h in sizes) if sizes else 0), source
 
 # %% ../nbs/88_plan.ipynb #c9dbf2cb
-def _training(run, name, marks):
+def _training(run, name, marks, why=None):
     "What Stage 2 has to do for a model: text, iterations"
+    if why: return f'{name}: left out, {why}', 0, []
     most, done = run.settings['iterations'], (run/f'checkpoints/{name}').exists() and f'finetune {name}' not in marks
     at = max([int(f.name[5:]) for f in (run/f'checkpoints/{name}-state/states').glob('step-*')], default=0)
     return f'{name}: ' + ('there' if done else f'{most - at} of {most} iterations'), 0 if done else most - at, []
@@ -133,9 +149,9 @@ def _training(run, name, marks):
 def _judging(run, parts, models, marks):
     "What there is to judge: text, restorations, sizes"
     from lego_nb.evaluation import read_scores
-    f, pairs, ood = run/'evaluation/scores.csv', len(parts.get('id_pairs', ())), parts.get('test') or parts.get('ood', {})
+    f, pairs, ood = run/'evaluation/scores.csv', len(parts.get('id_pairs', parts.get('anchors', ()))), parts.get('test') or parts.get('ood', {})
     held = min(run.settings['hold_out'], max(1, pairs//10)) if 'test_id' not in parts and pairs > 1 else 0
-    n = dict(ood=len(ood) if parts.get('test') else min(16, len(ood)), id=len(parts.get('test_id', ())) or held)
+    n = dict(ood=len(ood) if parts.get('test') else min(16, len(ood)), **{'anchors' if 'anchors' in parts and 'test_id' not in parts else 'id': len(parts.get('test_id', ())) or held})
     scored = {(r['model'], r['split']) for r in read_scores(f)} if f.exists() else set()
     stay = {(m, k) for m, k in scored if not {f'judge {m}', f'judge {k}', f'finetune {m}'} & {*marks}}
     new = [(m, k) for m in models for k in n if n[k] and (m, k) not in stay]
@@ -144,25 +160,39 @@ def _judging(run, parts, models, marks):
     return text, sum(n[k] for _, k in new), [*parts.get('test', parts.get('ood', {})).values()]
 
 # %% ../nbs/88_plan.ipynb #5e5525b2
+def _choosing(run, sizes):
+    "What there is to choose: text, crops, sizes"
+    s = run.settings
+    if not by_judge(s) or not sizes: return []
+    tried = plan_evaluations(s)
+    what = f"choose among keep, {', '.join(p.name for p in tried_plans(s))}" if s['candidates'] else f'judge {tried_plans(s)[0].name}'
+    n, side = 0 if read_choice(run) else s['sample'], crop_side(s)
+    each = f", {sum(m for _, m in tried)} evaluations each{', of every ' + s['group_by'] if s['group_by'] else ''}"
+    return [(what + (f': at most {n} crops{each}' if n else ': there'), n, [(side, side)])]
+
 def stage_counts(run, # `Run`
                  parts, # of `run_parts`
                  gone=(), # ids whose images are made anew, of `pending`
                  marks=()): # what else is done again
     "Count what is there and what is to do: stage -> list of (text, how many are to do, sizes)"
+    from lego_nb.controls import NLM, asked, to_train
     s, sizes = run.settings, parts.get('ood', {})
     crops = next(iter(sizes), '').startswith('crop ') # not cut yet: they have no names
     def line(what, kind, ids):
         made = len(ids) - len({*gone} & {*ids} | {*run.missing(kind, ids)})
         if crops: made = min(len(ids), sum(1 for _ in (run/f'pseudo/{kind}').rglob('[!.]*.png')))
         return f'{what}: {len(ids) - made} to do, {made} there', len(ids) - made, [sizes[i] for i in ids]
-    mine, control = run.mine(sizes), run.mine([*sizes][:s['control_images']])
+    mine, control = run.mine(sizes), run.mine(controlled(run, [*sizes]))
     judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')} - {*gone}
     fresh = len(sizes) if 'gate' in marks else max(0, len(sizes) - len(judged)) if crops else len(sizes.keys() - judged)
-    models = ['unadapted', 'adapted'] + ['supervised']*bool(run.data['ood_truth'])
-    todo = dict(restore=[line(f"take from {s['restored']}" if s['restored'] and s['rounds'] == 1 else 'restore', 'restored', mine)],
-                refine=[line('refine', 'targets', mine)],
+    train, nlm = to_train(s, run.data), NLM[:1 + (restorer_facts(s['restorer'])[1] == 1)] if 'non-local-means' in asked(s) else ()
+    models = ['unadapted', *(m for m, why in train.items() if not why), *nlm]
+    if kept := kept_all(run): mine, control, fresh, models, train = [], [], 0, models[:1], {}
+    todo = dict(restore=[line(f"take from {s['restored']}" if s['restored'] and s['rounds'] == 1 else 'restore', 'restored', run.mine(sizes))],
+                choose=_choosing(run, sizes),
+                refine=[('refine: none, the restorations are kept', 0, []) if kept else line('refine', 'targets', mine)],
                 gate=[(f"gate by {s['gate']}: {fresh} to do, {len(sizes) - fresh} there", fresh, [*sizes.values()])],
-                finetune=[_training(run, m, marks) for m in models[1:]], evaluate=[_judging(run, parts, models, marks)])
+                finetune=[_training(run, m, marks, why) for m, why in train.items()], evaluate=[_judging(run, parts, models, marks)])
     if control and s['oracle'].split(':')[0] != 'dot': todo['refine'].append(line('control (null prompt)', 'control', control))
     whole = (run/'report.html').exists() and not any(o[1] for v in todo.values() for o in v)
     return {**todo, 'report': [('report.html: ' + ('there' if whole else 'to do'), 0, [])]}
@@ -253,17 +283,18 @@ def faults(run, # `Run`
     return refused, [o for o in (*told, *map(data.unread, files)) if o]
 
 # %% ../nbs/88_plan.ipynb #698f16ab
-TITLES = dict(restore='Stage 0', refine='Stage 1', gate='Stage 1', finetune='Stage 2', evaluate='Judging', report='Report')
+TITLES = dict(restore='Stage 0', choose='Stage 1', refine='Stage 1', gate='Stage 1', finetune='Stage 2', evaluate='Judging', report='Report')
 
 def _stage_lines(run, counts, stages, gpu):
     "What each stage has to do and how long that takes, and all of them"
     lines, total, unknown = [], 0, []
-    for k in stages:
+    for k in (o for stage in stages for o in (['choose', stage] if stage == 'refine' else [stage])):
         for text, n, shapes in counts[k]:
             seconds, source = stage_seconds(run, k, n, shapes, gpu)
             total += seconds or 0
             if seconds is None: unknown.append(text.split(':')[0])
-            time = '; time not known: nothing like it was measured' if seconds is None else f'; about {duration(seconds)} ({source})'
+            most = 'at most' if k == 'refine' and counts['choose'] and run.settings['candidates'] and 'records' not in source else 'about'
+            time = '; time not known: nothing like it was measured' if seconds is None else f'; {most} {duration(seconds)} ({source})'
             lines.append((TITLES[k], text + time*bool(n and seconds != 0)))
     if (n := run.settings['rounds']) > 1:
         lines.append(('Rounds', f'{n}; what stands here is the last one, and each one before repeats Stages 0 to 2'))
@@ -303,13 +334,13 @@ def plan_text(run, # `Run`
     counts = stage_counts(run, parts, *undone)
     shapes = sorted({o for o in parts.get('ood', {}).values() if min(o)})
     sizes = ', '.join(f'{w}×{h}' for w, h in shapes[:3]) + ', …'*(len(shapes) > 3)
-    names = dict(ood=f'unlabelled ({sizes})', id_pairs='in-distribution pairs', test='test', test_id='test in distribution')
+    names = dict(ood=f'unlabelled ({sizes})', id_pairs='in-distribution pairs', anchors='clean images in their place', test='test', test_id='test in distribution')
     given = ', '.join(f'{len(parts[k])} {v}' for k, v in names.items() if k in parts)
     begun = 'goes on' if read_config(run.out) else 'new'
     (needs, short), (refused, told) = _needs(run, parts, counts, stages, gpu), faults(run, parts, files, stages)
     refused += [o for o in odd if o not in refused]
     lines = [('Run', f"{run.out}: {begun}; preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}"),
-             ('Data', given + '; the demonstration stands in for what was not named'*(len(files) < len(parts))),
+             ('Data', given + '; the demonstration stands in for what was not named'*(len(files) < len(parts.keys() - {'anchors'}))),
              *_stage_lines(run, counts, stages, gpu), *needs, *(('Warning', o) for o in told + short), *(('Refused', o) for o in refused)]
     return '\n'.join(f'{k:8} {v}' for k, v in lines), refused
 

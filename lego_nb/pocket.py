@@ -16,7 +16,7 @@ from .degradations import Draws, add_noise, blur, coloured
 from .degrade import pocket_weak
 from .files import UserError, content, write_json
 from .flow import shift_time
-from .images import read_image
+from .images import image_seed, read_image
 from .options import PROMPT
 from .photo_crops import PhotoCrops, split_photographs, vary
 from .recipe import Recipe, half_precision

@@ -42,9 +42,8 @@ def check_refine(
     need(s.tile is None or s.tile%oracle.multiple==0, 'tile', f'give a multiple of {oracle.multiple}')
     value_blocks(len(oracle.transformer.single_transformer_blocks), s.inject_blocks)
     if oracle.hears_guidance(s.guidance_mode): return
-    deaf = f'{oracle.name} takes one pass and hears no guidance scale'
-    if len(s.candidates or ())>1: raise UserError(f'{deaf}: its candidates would all be the same image; leave --candidates out')
-    if s.guidance not in (1, RefineSettings.guidance): warnings.warn(f'{deaf}: guidance {s.guidance:g} changes nothing')
+    if s.guidance not in (1, RefineSettings.guidance):
+        warnings.warn(f'{oracle.name} takes one pass and hears no guidance scale: guidance {s.guidance:g} changes nothing')
 
 # %% ../nbs/43_refinement.ipynb #bb6edd0e
 def refine_grid(
@@ -81,17 +80,15 @@ def refine_latents(
     ids:list=None, # owners of sdedit's noise
     callback=None, # called after each step with (step, steps, t, z)
     prompts=None, # one for each row; None: that of the settings
-)->list: # refined latents, for each candidate
+): # refined latents
     "Invert latents with the null prompt, Equations 2 and 3, and generate with the prompt, Equations 4 and 5"
-    how = dict(prompt=prompts or s.prompt, solver=s.solver, null_prompt=s.null_prompt, callback=callback)
-    scales = s.candidates or [s.guidance]
-    if s.method=='sdedit':
-        return [sdedit(oracle, z, grid, ids=ids, seed=s.seed+k, guidance=w, **how) for k,w in enumerate(scales)]
+    how = dict(prompt=prompts or s.prompt, guidance=s.guidance, solver=s.solver, null_prompt=s.null_prompt, callback=callback)
+    if s.method=='sdedit': return sdedit(oracle, z, grid, ids=ids, seed=s.seed, **how)
     steps = min(s.inject_steps, len(grid)-1)
     values = feature_bank(oracle, z, s, steps, oracle.embed([s.null_prompt])[0].shape[1])
     try:
         noise = invert(oracle, z*s.latent_nudge, grid, s.solver, s.null_prompt, 1., values, callback, steps)
-        return [generate(oracle, noise, grid, guidance=w, values=values, inject_steps=steps, **how) for w in scales]
+        return generate(oracle, noise, grid, values=values, inject_steps=steps, **how)
     finally:
         if values is not None: values.clear()
 
@@ -103,9 +100,8 @@ def passes(
     "Count what refining costs"
     mode,n = s.guidance_mode or oracle.guidance_mode, len(refine_grid(oracle, s, 64, 64))-1
     once = evaluations(s.solver, n)
-    twice = lambda w: mode=='true_cfg' and w not in (0, 1) and s.prompt!=s.null_prompt
-    back = sum(once*(2 if twice(w) else 1) for w in s.candidates or [s.guidance])
-    return back + (once if s.method=='inversion' else 0)
+    twice = mode=='true_cfg' and s.guidance not in (0, 1) and s.prompt!=s.null_prompt
+    return once*(1 + twice + (s.method=='inversion'))
 
 # %% ../nbs/43_refinement.ipynb #e0cb566a
 def enlarged_size(
@@ -134,10 +130,9 @@ def step_count(
     height:int, # of the images, pixels
     width:int, # of the images, pixels
 )->int: # calls of the callback of `refine`
-    "Count the steps of a batch, there and back, over all tiles and candidates"
+    "Count the steps of a batch, there and back, over all tiles"
     h,w = (-(-o//oracle.multiple)*oracle.multiple for o in enlarged_size(height, width, s.min_side))
-    ways = (s.method=='inversion') + len(s.candidates or [s.guidance])
-    return tile_count((w, h), s.tile, s.overlap)*ways*(len(refine_grid(oracle, s, 64, 64))-1)
+    return tile_count((w, h), s.tile, s.overlap)*(1 + (s.method=='inversion'))*(len(refine_grid(oracle, s, 64, 64))-1)
 
 # %% ../nbs/43_refinement.ipynb #78d1817b
 def refine(
@@ -147,7 +142,7 @@ def refine(
     ids:list=None, # image ids; only sdedit needs them
     callback=None, # called after each step with (step, steps, t, z)
     prompts:list=None, # one for each image; None: that of the settings
-)->tuple: # refined images (a list of them with `candidates`); dict(evaluations=passes per image, vae_psnr=floor in dB)
+)->tuple: # refined images; dict(evaluations=passes per image, vae_psnr=floor in dB)
     "Refine restorations to pseudo-targets, Stage 1 of a batch. `UserError`: settings that cannot work"
     s,tiles = settings or RefineSettings(),[]
     check_refine(s, oracle)
@@ -158,19 +153,17 @@ def refine(
         owners = ids if len(tiles)==1 or not ids else [f'{id}/{len(tiles)}' for id in ids]
         z = oracle.encode(x)
         made = refine_latents(oracle, z, refine_grid(oracle, s, *x.shape[-2:]), s, owners, callback, prompts)
-        return torch.cat([oracle.decode(o) for o in (z, *made)], 1)
+        return torch.cat([oracle.decode(o) for o in (z, made)], 1)
     large = enlarged(x, s.min_side)
     padded,(h,w) = pad_to_multiple(large, oracle.multiple)
     out = apply_tiled(one, padded, s.tile, s.overlap)[..., :h, :w].to(x)
     if large is not x: out = F.interpolate(out, x.shape[-2:], mode='bicubic', antialias=True).clamp(0, 1)
-    floor,*made = out.split(3, 1)
-    made = [fix_colour(o, x, s.colour) for o in made]
-    floor = psnr(floor, x)
-    return made if s.candidates else made[0], dict(evaluations=len(tiles)*passes(oracle, s), vae_psnr=floor)
+    floor,made = out.split(3, 1)
+    return fix_colour(made, x, s.colour), dict(evaluations=len(tiles)*passes(oracle, s), vae_psnr=psnr(floor, x))
 
 # %% ../nbs/43_refinement.ipynb #c6490e82
 def null_only(
     settings:RefineSettings, # of the refinement that it is the control of
 )->RefineSettings: # the same without prompt and guidance
     "Make the control of a refinement: null prompt both ways, so that only the solver acts"
-    return replace(settings, prompt=settings.null_prompt, guidance=1., candidates=None)
+    return replace(settings, prompt=settings.null_prompt, guidance=1.)

@@ -11,7 +11,7 @@ from pathlib import Path
 from fastcore.basics import patch, store_attr
 from .console import find_device
 from .files import UserError, cure, image_files, left_out
-from .settings import FOLDERS
+from .settings import FOLDERS, anchored
 
 # %% ../nbs/84_run_data.ipynb #f4ddbbba
 ROLES = dict(id_pairs='id', ood='ood', test='test', test_id='test_id') # as Table 8 has them
@@ -27,13 +27,13 @@ class RunData:
         held=lambda: None, # gives the ids of pairs that a model was not trained on, or None: to be chosen
     ):
         store_attr('settings,say,device,held')
-        self.out, self.root, self._parts = Path(out), Path(root or out), {}
+        self.out, self.root, self._parts, self.anchored = Path(out), Path(root or out), {}, anchored(settings)
     def __getitem__(self, name): return self.folders[name]
 
     @cached_property
     def own(self):
         "The folders of the settings; restorations stand in for images that are not named"
-        own = {f: Path(self.settings[f]) if self.settings[f] else None for f in FOLDERS}
+        own = {f: Path(self.settings[f]) if self.settings.get(f) else None for f in FOLDERS}
         return {**own, 'ood': own['ood'] or own['restored']}
 
     @property
@@ -42,7 +42,7 @@ class RunData:
         own = self.own
         if self.settings['preset'] != 'pocket' or (own['id_pairs'] and own['ood']): return []
         names = ['id_pairs', 'test_id'] if own['ood'] else ['id_pairs', 'ood', 'ood_truth', 'test', *['test_id']*(not own['id_pairs'])]
-        return [f for f in names if not own[f]]
+        return [f for f in names if not own[f] and not (self.anchored and f in ('id_pairs', 'test_id'))]
 
     @cached_property
     def folders(self):
@@ -55,6 +55,7 @@ class RunData:
         elif s['preset'] != 'pocket':
             there = {find_layout(self.own[f]): self.own[f] for f in ('id_pairs', 'ood') if self.own[f]}
             found = {f: there.get(_table8(self, f)['layout']) for f in ('test', 'test_id')}
+        if self.anchored: found['anchors'] = self.root/'data/anchors' # where `anchors` writes those that ship
         return {f: self.own[f] or found.get(f) for f in FOLDERS}
 
 # %% ../nbs/84_run_data.ipynb #3968d307
@@ -129,20 +130,20 @@ def prompts(self:RunData):
 # %% ../nbs/84_run_data.ipynb #8fb4d343
 @patch
 def held_out(self:RunData):
-    "The in-distribution pairs, id -> files, that are kept from training and for judging"
-    if not self['id_pairs']: return {}
-    files = self.part('id_pairs')
+    "The in-distribution pairs or anchors, id -> files, that are kept from training and for judging"
+    files = self.part('id_pairs') if self['id_pairs'] else {i: (None, f) for i, f in self.anchors().items()}
     if (held := self.held()) is not None: return {i: files[i] for i in held if i in files} # as the model was trained
-    if self['test_id'] or len(files) < 2 or not all(lq for lq, _ in files.values()): return {}
+    if self['test_id'] or len(files) < 2 or not (self.anchored or all(lq for lq, _ in files.values())): return {}
     n = min(self.settings['hold_out'], max(1, len(files)//10))
     return {i: files[i] for i in list(files)[len(files) - n:]}
 
 # %% ../nbs/84_run_data.ipynb #271e3b77
 @patch
-def id_pairs(self:RunData):
+def id_pairs(self:RunData, unadapted=None): # the restorer before it is adapted, towards whose output anchors may lead
     "The in-distribution pairs of Stage 2: `Pairs`, or `Degraded` where they are made from clean images"
     from lego_nb.crops import TABLE8
     from lego_nb.datasets import Degraded, Pairs
+    if self.anchored: return _anchors(self, unadapted)
     if not self['id_pairs']: return Pairs([])
     held = self.held_out()
     files = {i: f for i, f in self.part('id_pairs').items() if i not in held}
@@ -151,12 +152,43 @@ def id_pairs(self:RunData):
     if not plan: raise UserError(f"--id-pairs {self['id_pairs']}: {kind} has clean images alone; make pairs of them, or take its preset")
     return Degraded(files, plan['degradation'], TABLE8[self.settings['preset']]['scale'], self.settings['crop'])
 
+# %% ../nbs/84_run_data.ipynb #c7c25f1a
+@patch
+def anchors(self:RunData):
+    "The clean images that stand in for in-distribution pairs, id -> file, {} where these are given"
+    from lego_nb.anchors import anchor_files, write_shipped
+    if self.anchored and 'anchors' not in self._parts:
+        self._parts['anchors'] = anchor_files(self['anchors'] if self.own['anchors'] else write_shipped(self['anchors']))
+    return self._parts.get('anchors', {})
+
+def _anchors(data, unadapted):
+    from lego_nb.anchors import Anchors, restorer_scale
+    from lego_nb.datasets import counted_as
+    files, held, s = data.anchors(), data.held_out(), data.settings
+    shown = {counted_as(i, files[i]) for i in held}
+    free = {i: f for i, f in files.items() if counted_as(i, f) not in shown} or {i: f for i, f in files.items() if i not in held}
+    scale = restorer_scale(s['restorer']) if unadapted is None else unadapted.scale
+    return Anchors(free, scale, unadapted if s['anchor_towards'] == 'unadapted' else None, crop=s['crop'])
+
+# %% ../nbs/84_run_data.ipynb #cd9bbc62
+@patch
+def natural(self:RunData):
+    "The clean images, id -> file, that Deep Optimal Transport is fitted to: of pairs or anchors that are trained on"
+    files, held = self.anchors() or {i: gt for i, (_, gt) in self.part('id_pairs').items()}, self.held_out()
+    return {i: f for i, f in files.items() if i not in held}
+
+def _held_anchors(data):
+    from lego_nb.anchors import restorer_scale, write_held
+    if not data.settings['restorer']: return {} # nothing is judged without
+    files = {i: f for i, (_, f) in data.held_out().items()}
+    return write_held(files, data.root/'data/held', restorer_scale(data.settings['restorer']), data.settings['seed'])
+
 # %% ../nbs/84_run_data.ipynb #e44c7d59
 @patch
 def test_sets(self:RunData):
     "Split -> (id -> (degraded file, clean file or None)) of everything this run can be judged on"
     res = {split: self.part(name) for split, name in dict(ood='test', id='test_id').items() if self[name]}
-    if not self['test_id'] and (held := self.held_out()): res['id'] = held
+    if not self['test_id']: res |= {k: v for k, v in (dict(anchors=_held_anchors(self)) if self.anchored else dict(id=self.held_out())).items() if v}
     if 'ood' not in res:
         mine = [(i, (f, None)) for i, f in self.ood_files().items() if (self.out/f'pseudo/restored/{i}.png').exists()]
         res['ood'] = dict(mine[:16])
@@ -170,6 +202,7 @@ def sources(self:RunData): # option -> dict(folder, files: id -> Path)
     for name in FOLDERS:
         if not self[name]: continue
         if name in ('restored', 'ood_truth'): files = image_files(self[name])
+        elif name == 'anchors': files = self.anchors()
         elif name == 'ood' and not self.cut(name): files = self.ood_files()
         else:
             pairs = self.part(name, uncut=self.cut(name))
@@ -186,7 +219,7 @@ def check_splits(self:RunData, names=ROLES): # parts that are compared
     from lego_nb.datasets import check_disjoint
     there = {n: [f for pair in self.part(n, uncut=True).values() for f in pair if f] for n in names if self[n]}
     train, test = ([f for n in o for f in there.get(n, [])] for o in (('id_pairs', 'ood'), ('test', 'test_id')))
-    if test: check_disjoint(train=train, test=test)
+    if test: check_disjoint(train=train + [*self.anchors().values()], test=test)
 
 # %% ../nbs/84_run_data.ipynb #b76e8764
 @patch
@@ -197,7 +230,7 @@ def check_fit(self:RunData, pairs, # `Pairs` or `Degraded`
     from lego_nb.datasets import check_pairs
     if (own := getattr(pairs, 'scale', scale)) != scale: # of pairs that are made from clean images
         raise UserError(f"--restorer {self.settings['restorer']} enlarges by {scale}, the pairs of this preset by {own}")
-    check_pairs(pairs, scale, crop)
+    check_pairs(pairs, scale, None if self.anchored else crop) # anchors without room are mirrored
 
 # %% ../nbs/84_run_data.ipynb #1c9ebaf0
 @patch
@@ -220,6 +253,22 @@ def unread(self:RunData, name): # a key of `ROLES`
     "Say in a line which files of a folder are left out and how they could be read, None without any"
     if n := left_out(self[name]): return f"{self[name]}: not read: {', '.join(f'{v} {k}' for k, v in n.items())}; {cure(n)}"
 
+# %% ../nbs/84_run_data.ipynb #03e241e5
+def _drifts(data):
+    "Lines about pairs whose two sides differ in mean colour; the demonstration's are known"
+    from lego_nb.drift import drift_line, pair_drifts
+    for name in [n for n in ('id_pairs', 'test', 'test_id') if data[n] and n not in data.demo]:
+        if line := drift_line(pair_drifts(data.part(name)), f'lq from gt in {data[name]}'): yield line
+
+def _about_anchors(data):
+    "A line about what stands in for pairs"
+    s, held = data.settings, data.held_out()
+    whose = data.own['anchors'] or 'the package'
+    towards = 'their truth' if s['anchor_towards'] == 'truth' else 'the output of the unadapted restorer'
+    where = 'on --test-id' if data['test_id'] else f'on {len(held)} of them alone, kept from training, not on what the restorer was made for' if held else 'nowhere: give --test-id'
+    return (f'no --id-pairs: {len(data.anchors())} clean images of {whose}, lightly degraded, anchor the old behaviour towards {towards}; '
+            f'what is forgotten is measured {where}')
+
 # %% ../nbs/84_run_data.ipynb #d22f5e06
 @patch
 def remarks(self:RunData):
@@ -231,7 +280,9 @@ def remarks(self:RunData):
         if many := many_pages(some):
             yield (f'{self[name]}: {len(many)} of {len(some)} files hold more pages or frames than one; the first is taken: '
                    + ', '.join(Path(f).name for f in many[:3]))
-    if self['test_id']: return
+    yield from _drifts(self)
+    if self.anchored: yield _about_anchors(self)
+    if self['test_id'] or self.anchored: return
     if held := self.held_out():
         yield (f'the last {len(held)} of {len(self.part("id_pairs"))} in-distribution pairs are kept for judging (--hold-out); '
                '--test-id names others')

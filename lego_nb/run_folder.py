@@ -15,7 +15,7 @@ from pathlib import Path
 from .console import bars, cause, duration, find_device, reason
 from .files import UserError, append_jsonl, left_out, read_jsonl, write_json, write_jsonl
 from .holder import describe
-from .inputs import STAGES, again, begun, compare, look, new_command, option, place, read_config, read_inputs, refuse_difference, said, stage_of, touched, write_inputs
+from .inputs import OLD, PAIRS, STAGES, again, begun, compare, look, new_command, option, place, read_config, read_inputs, refuse_difference, said, stage_of, touched, write_inputs
 from .run_data import RunData
 from .settings import FOLDERS, PRESETS
 from .options import FinetuneSettings, GateSettings, RefineSettings
@@ -34,7 +34,8 @@ class Run:
         store_attr('settings,shard,launched')
         self.out, self.root, self._device, self.holder = Path(out), Path(root or out), device, None
         known = read_config(out)
-        if known and 'hold_out' not in known['settings']: self.settings = {**settings, 'hold_out': 0} # version 0.1: all pairs
+        older = {k: v for k, v in OLD.items() if k not in known['settings']} if known else {}
+        if older: self.settings = {**settings, **older} # it goes on as it was begun
         if known: refuse_difference(known['settings'], self.settings, out, {*begun(out)} - ({'gate'} & self.anew())) # which decides anew
         self.data = RunData(self.settings, self.out, self.root, device, self.say, lambda: self._held())
     def __truediv__(self, name): return self.out/name
@@ -159,7 +160,15 @@ def summary(self:Run):
     kept = f", {sum(r['kept'] for r in rows)} kept" if rows else ''
     end = f'{len(failed)} failed ({grouped(failed)}), see {self.out}/failed*.jsonl' if failed else 'none failed'
     if unread := sum(left_out(self.data['ood']).values()): end += f'; not read, of another kind: {unread}'
-    return f'{len(ids)} images: {restored} restored, {refined} refined{kept}; {end}'
+    return '\n'.join([f'{len(ids)} images: {restored} restored, {refined} refined{kept}; {end}', *self.verdict()])
+
+# %% ../nbs/85_run_folder.ipynb #c85a0001
+@patch
+def verdict(self:Run):
+    "What the targets are expected to be worth, in lines; none before anything was judged"
+    from lego_nb.verdict import Verdict, verdict_lines
+    v = Verdict.of(self.out)
+    return [f'{head}{line}' for head, line in zip(['Verdict  '] + ['         ']*9, verdict_lines(v))] if v.rows or v.groups else []
 
 # %% ../nbs/85_run_folder.ipynb #96c75356
 @patch
@@ -191,7 +200,7 @@ def load(self:Run, restorer, # its name or path
 # %% ../nbs/85_run_folder.ipynb #3ed2143b
 @patch
 def keep(self:Run, model, # restorer
-         name, # adapted, supervised, ...
+         name, # adapted, old-pairs, supervised, ...
          state): # folder of its training state
     "A trained model to checkpoints/`name`, whole, in the place of an older one; its training state goes"
     tmp, old = (self/f'checkpoints/.{name}{end}' for end in ('', '-old'))
@@ -234,7 +243,7 @@ def earlier(self:Run):
     n = self.settings['rounds'] - 1
     if not n: return None
     folders = {k: v and str(v) for k, v in self.data.folders.items()} | dict(test=None, test_id=None, ood_truth=None)
-    changes = dict(rounds=n, control_images=0, hold_out=len(self.data.held_out()))
+    changes = dict(rounds=n, controls='none', control_images=0, hold_out=len(self.data.held_out()))
     return Run(self.root/f'rounds/{n}', {**self.settings, **folders, **changes}, self._device, self.shard, self.launched, self.root)
 
 # %% ../nbs/85_run_folder.ipynb #3f6fe43c
@@ -242,7 +251,7 @@ JUDGED = 'test', 'test_id', 'ood_truth' # may change at any time
 
 def unchanged(run): # `Run`
     "`UserError` for files that have changed since the run was opened: their targets are of the old ones"
-    for name in ('ood', 'restored', 'id_pairs'):
+    for name in ('ood', 'restored', *PAIRS):
         if odd := run.odd(name):
             raise UserError(f"{option(name)} {run.data[name]}: {len(odd)} files have changed meanwhile ({', '.join(odd[:3])}); "
                             'the same command takes them in')
@@ -257,14 +266,14 @@ def changes(run, # `Run`
     made, stage = {s for f in (run.out, *run.out.glob('rounds/*')) for s in begun(f)}, stage_of(run.settings)
     if known and made and not run.recorded(): _found(run, known['settings'])
     old, change, now, recut = (run.recorded() or dict(roles={}))['roles'], {}, {}, []
-    sources, trained = run.data.sources(), any(run.out.glob('checkpoints/[!.]*'))
+    sources, trained = run.data.sources(), any(f.name != 'judge' for f in run.out.glob('checkpoints/[!.]*'))
     for name in old.keys() - sources.keys() - {*JUDGED}:
         if stage[name] not in made: continue
         raise UserError(f"{run.out} was made from other files: {option(name)} {old[name]['folder']} there, none here; choose another --out")
     given = old.get('restored', {}).get('folder')
     for name, o in sources.items():
         was, here = old.get(name), place(o['folder'], run.root)
-        bound = name not in JUDGED and stage[name] in made and bool(was or name != 'id_pairs' or trained) # pairs may be named late
+        bound = name not in JUDGED and stage[name] in made and bool(was or name not in PAIRS or trained) # pairs may be named late
         moved = bool(was) and was['folder'] != here
         late = bool(was) and name == 'ood' and was['folder'] == given == place(run.settings['restored'] or '', run.root)
         if bound and (moved or not was) and not late: rows = _same_files(run, name, was, o)
@@ -297,7 +306,7 @@ def _allowed(run, change, now, old, stages, busy=()):
         why = 'a run of several rounds' if run.settings['rounds'] > 1 else 'a run whose crops are cut from it' if run.data.cut(n) else None
         if why: raise UserError(f'{line}, and {why} takes in no other files; {another}')
         if busy: raise UserError(f'{line}, and {describe(busy[0])} is at work on the files as they were: wait until it ends, or stop it')
-        if 'restore' in stages or not said(c) or (n == 'id_pairs' and stage_of(run.settings)[n] == 'finetune'): continue
+        if 'restore' in stages or not said(c) or (n in PAIRS and stage_of(run.settings)[n] == 'finetune'): continue
         if stages & {'refine', 'gate', 'finetune'}: raise UserError(f'{line}: lego_run --out {run.out} takes that in')
         run.say(f'Data     {line}: this is about the run as it was; lego_run --out {run.out} takes that in')
         change, now = {k: o for k, o in change.items() if k != n}, {**now, n: old[n]}
@@ -322,19 +331,25 @@ def _found(run, settings):
     run._recorded = read_inputs(run.out)
 
 # %% ../nbs/85_run_folder.ipynb #ea440142
+def _stale_models(change, stale):
+    "Models that changed inputs undo; old pairs know nothing of unlabelled images"
+    pairs, truth = any(k in change for k in PAIRS), 'ood_truth' in change
+    return [m for m, o in {'adapted': stale or pairs, 'old-pairs': pairs, 'supervised': stale or pairs or truth}.items() if o]
+
 def _effect(run, change):
     "What changed inputs undo: ids that are gone or replaced, named only now, to be made; whether to fit all targets anew; if any; notes"
     images, s = [change[n] for n in ('ood', 'restored') if n in change], run.data
     gone, named, new = ([*dict.fromkeys(i for c in images for k in kinds for i in c.get(k, ()))]
                         for kinds in (('removed', 'replaced'), ('named',), ('added', 'replaced')))
     judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')}
-    pairs, fit = 'id_pairs' in change, run.settings['oracle'].startswith('dot') and bool(images or 'id_pairs' in change)
+    pairs = any(k in change for k in PAIRS)
+    fit = run.settings['oracle'].startswith('dot') and bool(images or pairs)
     stale = bool(new or named or judged & {*gone} or fit)
     marks = {'gate'} if stale and judged else set()
-    if 'ood_truth' in change and (run/'pseudo/control.jsonl').exists(): marks |= {'control'}
-    models = dict(adapted=stale or pairs, supervised=stale or pairs or 'ood_truth' in change)
-    old = [m for m, o in models.items() if o and (run/f'checkpoints/{m}').exists()]
-    tests = dict(ood='test' in change or ('ood' in change and not s['test']), id='test_id' in change or (pairs and not s['test_id']))
+    if 'ood_truth' in change and judged: marks |= {'control'}
+    models = _stale_models(change, stale)
+    old = [m for m in models if (run/f'checkpoints/{m}').exists()]
+    tests = dict(ood='test' in change or ('ood' in change and not s['test']), id='test_id' in change or ('id_pairs' in change and not s['test_id']), anchors='anchors' in change)
     judge = [*old, *(k for k, v in tests.items() if v)] if (run/'evaluation/scores.csv').exists() else []
     return gone, named, new, fit, stale, marks | {f'finetune {m}' for m in old} | {f'judge {o}' for o in judge}
 
@@ -355,9 +370,11 @@ def take_in(run, # `Run`
     for name, c in change.items(): run.say(f'Data     {option(name)} {run.data[name]}: {said(c) or "named"}')
     gone, named, new, fit, stale, marks = _effect(run, change)
     if gone or named or fit: _drop(run, gone, named, fit)
-    for m in {'adapted', 'supervised'} if stale or 'id_pairs' in change else {'supervised'} if 'ood_truth' in change else ():
+    if stale or 'ood_truth' in change: (run/'evaluation/targets.csv').unlink(missing_ok=True)
+    pairs = any(k in change for k in PAIRS)
+    for m in _stale_models(change, stale):
         for f in (run/f'checkpoints/{m}-state', run/f'checkpoints/latents/{m}'): shutil.rmtree(f, ignore_errors=True)
-    if 'id_pairs' in change: shutil.rmtree(run/'checkpoints/latents/id', ignore_errors=True)
+    for f in (run/'checkpoints/latents/id', run.root/'data/held') if pairs else (): shutil.rmtree(f, ignore_errors=True)
     run.mark(marks)
     if todo := ', '.join([f'Stages 0 and 1 of {len(new)} images']*bool(new) + [again(marks)]*bool(again(marks))):
         run.say(f'         to be done again: {todo}' + '; a model that is there stays until the new one is whole'*('Stage 2' in todo))

@@ -4,19 +4,20 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'OPTIONS', 'FOLDERS', 'PAPER', 'CHANGES', 'PRESETS', 'STAGE_OF', 'FREE', 'resolve_settings',
-           'check_settings', 'RunSettings', 'check_inputs']
+           'check_settings', 'RunSettings', 'check_inputs', 'anchored']
 
 # %% ../nbs/80_settings.ipynb #1af02b4a
 from pathlib import Path
 from .console import closest
 from .files import UserError, image_files
 from .lego_judge import JudgeSettings
+from .plans import ChoiceSettings, plan_text, read_plans, without_fixed
 from .options import FinetuneSettings, GateSettings, ImageSettings, OracleSettings, RefineSettings, RestorerSettings, RoundSettings
 from .options import launched_precision, options
 
 # %% ../nbs/80_settings.ipynb #1a3771a2
 SETTINGS = dict(run=RoundSettings, images=ImageSettings, restorer=RestorerSettings, oracle=OracleSettings, refine=RefineSettings,
-                judge=JudgeSettings, gate=GateSettings, finetune=FinetuneSettings)
+                judge=JudgeSettings, choice=ChoiceSettings, gate=GateSettings, finetune=FinetuneSettings)
 OPTIONS = options(*SETTINGS.values())
 FOLDERS = [k for k, o in OPTIONS.items() if Path in o.kinds]
 PAPER = {k: o.default for k, o in OPTIONS.items() if k not in FOLDERS}
@@ -24,7 +25,8 @@ CHANGES = {
     'pocket': dict(
         restorer='pocket', oracle='pocket', solver='fireflow', steps=12, t0=.9, guidance=2., inject_steps=1, tile=64, overlap=16,
         min_side=None, refine_batch=16, control_images=8, gate='niqe-pocket', gate_mode='quantile', gate_value=.9, min_fidelity=20.,
-        perceptual=None, calibrate=0, iterations=250, batch_size=8, id_ratio=.75, reduction='pooled', ood_weight=.7, lr=1e-3, warmup=10, ema=0., crop=64,
+        perceptual=None, calibrate=0, choose='judge', sample=12,
+        candidates='t0=0.1,steps=4,solver=euler+t0=0.3,steps=5,solver=euler+t0=0.6,steps=6,solver=euler+t0=0.9,steps=12', iterations=250, batch_size=8, id_ratio=.75, reduction='pooled', ood_weight=.7, lr=1e-3, warmup=10, ema=0., crop=64,
         mixed_precision='no', checkpoint_every=100, log_with='none'),
     'gopro-reds': dict(first_n=6000), 'gopro-realblur': {}, 'div2k-flickr2k': dict(first_n=6000, crop=256), 'div2k-dped': dict(crop=256)}
 PRESETS = {k: PAPER | v for k, v in CHANGES.items()}
@@ -36,10 +38,11 @@ def check_settings(settings): # name of an option -> value
     "Check every setting: its kind, choices and range. `UserError` names the option and what it takes"
     for k, v in settings.items():
         if k in OPTIONS: OPTIONS[k].check(v)
+    read_plans(settings.get('candidates'))
 
 # %% ../nbs/80_settings.ipynb #f7bad584
 class RunSettings(dict):
-    "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `refine`, `judge`, `gate`, `finetune` are the parts of them"
+    "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `refine`, `judge`, `choice`, `gate`, `finetune` are the parts of them"
     @classmethod
     def from_preset(cls,
         preset='pocket', # a name of `PRESETS`
@@ -53,6 +56,8 @@ class RunSettings(dict):
         res = cls(PRESETS[preset], preset=preset, **dict.fromkeys(FOLDERS))
         if 'strength' in given: res['t0'] = 1. # it stands in t0's place
         if given.get('gate') == PAPER['gate']: res.update({k: PAPER[k] for k in ('gate_mode', 'gate_value')})
+        if 'candidates' in given: res['choose'], given['candidates'] = 'judge', plan_text(read_plans(given['candidates']))
+        else: res['candidates'] = without_fixed(res['candidates'], given)
         if half in ('bf16', 'fp16'): res['mixed_precision'] = half
         res.update(given)
         check_settings(res)
@@ -87,16 +92,22 @@ def check_inputs(
         if s[f]:
             if not Path(s[f]).is_dir(): raise UserError(f"--{f.replace('_', '-')} {s[f]}: no such folder")
             image_files(s[f])
-    fits = s['oracle'].split(':')[0] == 'dot' and (not stages or 'refine' in stages) # to the clean side of the pairs
-    needed = dict(id_pairs=train and s['id_ratio'] > 0 or fits, restorer=train or not s['restored'], ood=not s['restored'])
+    if s['id_pairs'] and s.get('anchors'): raise UserError('--anchors stand in for --id-pairs: give one of the two')
+    needed = dict(restorer=train or not s['restored'], ood=not s['restored'])
     for f, needs in needed.items():
         if needs and not demo and not s[f]: raise UserError(f"preset '{s['preset']}' needs --{f.replace('_', '-')}")
     if s['prompts']:
         from lego_nb.layouts import read_prompts
         read_prompts(s['prompts'])
-    if s['judge'] and not Path(s['judge']).is_file(): raise UserError(f"--judge {s['judge']}: no such file; leave it out for the one that ships")
     r, o = s['restorer'], s['oracle'].removeprefix('dot:')
     if r not in (None, 'pocket') and not Path(r).exists():
         raise UserError(f"--restorer {r}: no such file or folder; 'pocket' is the one that ships")
     if o not in ('pocket', 'dot', 'pixels') and (o.startswith(('.', '/', '~')) or o.count('/') != 1) and not Path(o).expanduser().is_dir():
         raise UserError(f"--oracle {o}: no such folder, and not a hub name like black-forest-labs/FLUX.1-dev")
+    if s['judge'] and not Path(s['judge']).is_file(): raise UserError(f"--judge {s['judge']}: no such file; leave it out for the one that ships")
+
+# %% ../nbs/80_settings.ipynb #7078df7a
+def anchored(settings): # option -> value
+    "Tell whether clean images stand in for in-distribution pairs: none are given, and those of the pocket restorer are not its own"
+    s, ood = settings, settings.get('ood') or settings.get('restored')
+    return not s.get('id_pairs') and bool(s.get('anchors') or ood and (s.get('preset'), s.get('restorer')) != ('pocket', 'pocket'))

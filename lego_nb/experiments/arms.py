@@ -173,7 +173,7 @@ def run_seed(
     if photographs:
         write_test(image_files(photographs), out/f'test-{seed}', seed=seed)
         options.update(test=str(out/f'test-{seed}/ood'), test_id=str(out/f'test-{seed}/id'))
-    s = resolve_settings(preset, seed=seed, **options)
+    s = resolve_settings(preset, seed=seed, **{'controls': 'none', **options}) # the arms are the controls
     check_inputs(s, None if arms else ['restore', 'refine', 'gate'])
     run = open_run(Run(out/f'seed-{seed}', s, device))
     for stage in (restore, refine, gate): stage(run)

@@ -364,8 +364,7 @@ def lego_preview(
     dtype:str=None,         # the oracle's weights: float32, bfloat16, float16
 ):
     "Refine a few images over a grid of guidance, injected steps and depth, beside the null-prompt control"
-    folder = source_folder(images, run, n, size)
-    options = dict(steps=steps, solver=solver, prompt=prompt, colour=colour, gate=gate, dtype=dtype)
+    folder, options = source_folder(images, run, n, size), dict(steps=steps, solver=solver, prompt=prompt, colour=colour, gate=gate, dtype=dtype)
     s, base = base_settings(run, oracle, preset, **options)
     injects = numbers('inject', inject, int) if inject else sorted({0, base.steps//10, base.steps//5})
     grid = settings_grid(base, numbers('guidances', guidances), injects, numbers('t0s', t0s))

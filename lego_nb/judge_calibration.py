@@ -82,7 +82,7 @@ def _refined(oracle, r, s, ids):
     n = len(r)//2
     return torch.cat([_refined(oracle, r[k], s, ids[k]) for k in (slice(n), slice(n, None))])
 
-# %% ../nbs/58_judge_calibration.ipynb #22b16c49
+# %% ../nbs/58_judge_calibration.ipynb #b4546d4d
 def _four(part, k, side, seed):
     "Crops of four photographs of a part, 4×3×side×side, and the photographs' places in it"
     g, which, crops = torch.Generator().manual_seed(image_seed(f'crop {k}', seed)), [(4*k + j)%len(part) for j in range(4)], []
@@ -94,6 +94,7 @@ def _four(part, k, side, seed):
         crops.append(x[:, top:top + side, left:left + side])
     return torch.stack(crops), which
 
+# %% ../nbs/58_judge_calibration.ipynb #532c8868
 @torch.no_grad()
 def refined_triples(
     x,        # B×3×H×W clean crops
@@ -112,6 +113,7 @@ def refined_triples(
         except UserError as e:
             if last or cause(e) != 'not finite': raise
 
+# %% ../nbs/58_judge_calibration.ipynb #65c07283
 def collect(
     folder,   # gets 0000.safetensors and so on
     count,    # triples; four are a file
@@ -142,6 +144,7 @@ def collect(
             bar.update(4)
     return {role: [f for k, f in enumerate(files) if ROLES[k%8] == role] for role in ('learn', 'stop', 'test')}
 
+# %% ../nbs/58_judge_calibration.ipynb #08ac3af9
 class Crops(Pool):
     "Triples of `collect` in memory, crop by crop"
     def __init__(self,
@@ -246,7 +249,7 @@ def tested(
     return dict({k: v and v[0] for k, v in now.items()}, n=n, photographs=photos, strange=(strange > 1).float().mean().item(),
                 intervals=now, before={k: v and v[0] for k, v in old.items()}, trusted=bool(trusted), why=why)
 
-# %% ../nbs/58_judge_calibration.ipynb #4e0f2600
+# %% ../nbs/58_judge_calibration.ipynb #9fc73f11
 def _key(judge, pairs, restorer, settings, *numbers):
     "A hash of all that the tuned judge depends on"
     import hashlib
@@ -268,6 +271,7 @@ def _calibrated(start, work, count, pairs, parts, side, restorer, oracle, settin
     widen_limits(judge, start, learn)
     return judge, tested(judge, start, test)
 
+# %% ../nbs/58_judge_calibration.ipynb #0f42c965
 def judge_for(
     path,      # file of a judge; None: the one that ships
     calibrate, # refinements by which it is tuned and tested, about; 0: none

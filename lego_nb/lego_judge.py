@@ -167,7 +167,7 @@ def calibration_plot(
     plt.close(fig)
     return fig
 
-# %% ../nbs/57_lego_judge.ipynb #2e0f338f
+# %% ../nbs/57_lego_judge.ipynb #8ce1ec99
 def write_judged(
     rows, # of `judge_files`
     out,  # folder
@@ -191,6 +191,7 @@ def write_judged(
     with atomic_path(out/'judge.md') as part: part.write_text(text, encoding='utf-8')
     return lines
 
+# %% ../nbs/57_lego_judge.ipynb #d5cc5691
 @command
 def lego_judge(
     folder:Param('folder with restored/ and proposed/, or a run folder', str, opt=False, nargs='?')=None, # in place of the next two

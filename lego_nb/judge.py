@@ -15,7 +15,7 @@ from torch import nn
 from .files import UserError
 from .images import quantize
 
-# %% ../nbs/46_judge.ipynb #e3d43f28
+# %% ../nbs/46_judge.ipynb #b146p001
 class _Residual(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -26,6 +26,7 @@ def _log(x): return x.square().mean((1, 2, 3)).add(1e-7).log()[:, None] # log of
 
 def _fine(x): return x - F.avg_pool2d(F.pad(x, (1,)*4, mode='reflect'), 3, 1)
 
+# %% ../nbs/46_judge.ipynb #e3d43f28
 class Judge(nn.Module):
     "Foresee the gain of a proposal over a restoration: two B×3×H×W to dB and the log-odds of a gain"
     def __init__(self,

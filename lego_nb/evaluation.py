@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'MODELS', 'SPLITS', 'score_image', 'evaluate_model', 'read_scores', 'write_scores', 'summarize', 'caption',
-           'results_grid', 'gains', 'paired_test', 'paired_gain', 'supervised_share', 'gained', 'headline', 'extremes',
-           'model_lines', 'photograph_lines', 'shown_metrics', 'text_grid', 'results_table', 'crossed_means',
-           'crossed_ci']
+           'gains', 'paired_test', 'paired_gain', 'supervised_share', 'gained', 'headline', 'extremes', 'model_lines',
+           'photograph_lines', 'shown_metrics', 'text_grid', 'results_table', 'crossed_means', 'crossed_ci']
 
 # %% ../nbs/60_evaluation.ipynb #d9b90159
 import csv, math, torch
@@ -130,29 +129,6 @@ def caption(
     name, _, border = metric.partition(':border=')
     if name in ('psnr', 'ssim', 'psnr-y', 'ssim-y', 'fid', 'kid'): name = name.upper()
     return f'{name}, border {border}' if border else name
-
-# %% ../nbs/60_evaluation.ipynb #a65b358e
-def results_grid(
-    rows:list, # from `read_scores`
-    metrics=None, # names; None: psnr and ssim, and where a split has no truth all there are
-    limit=24, # most photographs of a split that get a line
-): # names of metrics; titles of each metric's columns; lines of text: split, photograph, and the columns of all metrics
-    "Lay out unadapted, adapted and supervised on every test photograph, and the means."
-    means, lines = summarize(rows), []
-    have = {s: {r['metric'] for r in rows if r['split'] == s} for s in SPLITS}
-    blind = [h for h in have.values() if not h & {'psnr', 'ssim'}]
-    names = [m for m in metrics or ('psnr', 'ssim', *sorted(set().union(*blind))) if any(m in h for h in have.values())]
-    models = [m for m in MODELS if any(r['model'] == m for r in rows)]
-    gained = {m: m in MODELS[1:] and 'unadapted' in models for m in models}
-    def cells(s, p, metric):
-        def show(x, sign=''): return '' if math.isnan(x) else f'{round(x, d)+0:{sign}.{d}f}'
-        v, d = {m: means.get((m, s, metric), {}).get(p, math.nan) for m in models}, 3 if metric == 'ssim' else 2
-        return [c for m, x in v.items() for c in [show(x), *[show(x - v['unadapted'], '+') for _ in range(gained[m])]]]
-    for s in have:
-        photos = sorted({r['photograph'] for r in rows if r['split'] == s and r['metric'] in names})
-        labels = {**{p: p for p in photos[:limit]}, 'mean': f'mean of {len(photos)}'} if photos else {}
-        lines += [[s, label, *sum((cells(s, p, m) for m in names), [])] for p, label in labels.items()]
-    return names, [c for m in models for c in [m, 'gain'][:1 + gained[m]]], lines
 
 # %% ../nbs/60_evaluation.ipynb #1731b2a5
 def gains(

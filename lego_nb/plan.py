@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['XEON', 'EPYC', 'POCKET_RATES', 'FLUX_SOURCE', 'FLUX_RATES', 'FLUX_VAE', 'FLUX_1', 'KNOWN', 'TITLES', 'run_parts',
            'flux_seconds', 'evaluations_each', 'plan_evaluations', 'refine_seconds', 'own_rates', 'stage_seconds',
-           'stage_counts', 'restorer_facts', 'disk_bytes', 'oracle_folder', 'oracle_facts', 'faults', 'plan_text',
+           'restorer_facts', 'stage_counts', 'disk_bytes', 'oracle_folder', 'oracle_facts', 'faults', 'plan_text',
            'plan_run']
 
 # %% ../nbs/88_plan.ipynb #a3a28fe5
@@ -158,6 +158,15 @@ def _judging(run, parts, models, marks):
     text = f"judge {', '.join(who)} on {', '.join(f'{n[k]} {k}' for k in where)} images" + ': there'*(not new)
     return text, sum(n[k] for _, k in new), [*parts.get('test', parts.get('ood', {})).values()]
 
+# %% ../nbs/88_plan.ipynb #66e017a6
+def restorer_facts(name): # of a restorer, as in the settings
+    "Size of its weights in bytes, and by how much it enlarges (1 where its file alone could tell)"
+    path = Path(str(package_files('lego_nb')/'weights/restorer') if name == 'pocket' else name or '')
+    config = path/'config.json'
+    scale = json.loads(config.read_text(encoding='utf-8')).get('scale', 1) if config.is_file() else 1
+    weights = [f for f in path.rglob('*.safetensors')] if path.is_dir() else [path] if path.is_file() and name else []
+    return sum(f.stat().st_size for f in weights), scale
+
 # %% ../nbs/88_plan.ipynb #5e5525b2
 def _choosing(run, sizes):
     "What there is to choose: text, crops, sizes"
@@ -195,15 +204,6 @@ def stage_counts(run, # `Run`
     if control and s['oracle'].split(':')[0] != 'dot': todo['refine'].append(line('control (null prompt)', 'control', control))
     whole = (run/'report.html').exists() and not any(o[1] for v in todo.values() for o in v)
     return {**todo, 'report': [('report.html: ' + ('there' if whole else 'to do'), 0, [])]}
-
-# %% ../nbs/88_plan.ipynb #66e017a6
-def restorer_facts(name): # of a restorer, as in the settings
-    "Size of its weights in bytes, and by how much it enlarges (1 where its file alone could tell)"
-    path = Path(str(package_files('lego_nb')/'weights/restorer') if name == 'pocket' else name or '')
-    config = path/'config.json'
-    scale = json.loads(config.read_text(encoding='utf-8')).get('scale', 1) if config.is_file() else 1
-    weights = [f for f in path.rglob('*.safetensors')] if path.is_dir() else [path] if path.is_file() and name else []
-    return sum(f.stat().st_size for f in weights), scale
 
 # %% ../nbs/88_plan.ipynb #7e062005
 def disk_bytes(run, # `Run`

@@ -1,117 +1,109 @@
-"""Adapts the pocket restorer to real camera noise and applies it to photographs of other scenes, by the commands a user would type.
+"""Adapts the pocket restorer to real photographs without truth, by the command a user would type, and judges it on other scenes.
 
-    python benchmarks/real.py --polyu DIR --photos DIR --out DIR [--options '--lr 4e-4 ...']
+    python benchmarks/real.py --polyu DIR --city100 DIR --out DIR [--sets polyu nikon iphone] [--seeds 0 1 2] [--options '--lr 4e-4 ...']
 
-`--polyu` holds lq/ and gt/ of real noisy photographs (scene_N.jpg: the name without its last number is the scene),
-`--photos` clean photographs. README.md beside this file tells what is measured and what came out.
+PolyU: real camera noise; 64 crops of the scenes to develop on are unlabelled, photographs of the other half are the test.
+City100: another lens; crops of scenes 1 to 30, tests of 31 to 60. In-distribution pairs are those that ship.
+A second start ends at once; interrupted, the same command goes on. README.md beside this file has what came out.
 """
-import argparse, csv, platform, re, shlex, subprocess, sys, time
+import argparse, csv, re, shlex, subprocess, sys
 from pathlib import Path
 
 import torch
 
+from lego_nb.console import hardware
 from lego_nb.datasets import check_disjoint, mark_crops
-from lego_nb.degrade import degrade
-from lego_nb.evaluation import bootstrap_ci
-from lego_nb.images import cut_crops, image_seed, read_image, write_image
+from lego_nb.evaluation import read_scores
 from lego_nb.files import image_files, markdown_grid, write_json
-from lego_nb.pixel_metrics import psnr
+from lego_nb.images import cut_crops, image_seed, read_image, write_image
+from lego_nb.intervals import bootstrap_ci, signed
+from lego_nb.verdict import Verdict, verdict_lines
 
-CROP, CROPS, PAIRS = 64, 64, 256
-
+CROP, CROPS, SIDE = 64, 64, 192
+HALVES = dict(csv.reader(open(Path(__file__).parent/'polyu_scenes.csv', encoding='utf-8')))
 
 def scene(id): return re.sub(r'_+\d+$', '', id)
 
-HALVES = dict(csv.reader(open(Path(__file__).parent/'polyu_scenes.csv', encoding='utf-8')))
-
 def developed(scene):
-    "Whether a scene is of the half to develop on; polyu_scenes.csv has both halves, by the last bit of sha256
-    of their names, but for NikonD800_..._plant, which moved to this one: a crop of it had been looked at"
+    """Whether a scene is of the half to develop on; polyu_scenes.csv has both halves, by the last bit of sha256
+    of their names, but for NikonD800_..._plant, which moved to this one: a crop of it had been looked at"""
     return HALVES[scene] == 'develop'
 
 def spread(things, n):
     "n of a list, evenly"
     return [things[k*len(things)//n] for k in range(min(n, len(things)))]
 
-def crops(files, n):
-    "n crops, evenly over the files and, by a hash, over each of them: id -> 3×CROP×CROP"
-    found, ids = {}, list(files)
+def places(files, n):
+    "n crops, evenly over the files and, by a hash, over each of them: id of the file, top, left"
+    ids = list(files)
     for k in range(n):
         i = ids[k % len(ids)]
         at = cut_crops(read_image(files[i]), CROP)
-        top, left, x = at[image_seed(i, k) % len(at)]
-        found[f'{i}-{top:03d}-{left:03d}'] = x
-    return found
+        yield i, *at[image_seed(i, k) % len(at)][:2]
 
-def prepare(polyu, photos, out):
-    "The folders of a run: unlabelled crops of half of the scenes, pairs of clean photographs, test images of the other half"
-    noisy, truth = image_files(polyu/'lq'), image_files(polyu/'gt')
-    mine = {i: f for i, f in noisy.items() if developed(scene(i))}
-    rest = [i for i in noisy if i not in mine]
-    for i, x in crops(mine, CROPS).items(): write_image(x, out/f'unlabelled/{i}.png')
-    clean = crops(image_files(photos), PAIRS)
-    for i, x in clean.items():
-        write_image(degrade(x[None], 'pocket-weak', [i])[0], out/f'pairs/lq/{i}.png')
-        write_image(x, out/f'pairs/gt/{i}.png')
-    for folder in ('unlabelled', 'pairs/lq', 'pairs/gt'): mark_crops(out/folder)
-    for i in spread(rest, 16):
-        for side, files in dict(lq=noisy, gt=truth).items():
+def prepare(name, folder, out):
+    "The folders of a run: unlabelled crops with their truth apart, test images of other scenes"
+    lq, gt = (image_files(folder/side) for side in ('lq', 'gt'))
+    mine = {i: f for i, f in lq.items() if (developed(scene(i)) if name == 'polyu' else int(i[:3]) <= 30)}
+    rest = [i for i in lq if i not in mine]
+    for i, top, left in places(mine, CROPS):
+        for side, files in dict(unlabelled=lq, truth=gt).items():
+            write_image(read_image(files[i])[:, top:top + CROP, left:left + CROP], out/f'{side}/{i}-{top:03d}-{left:03d}.png')
+    for side in ('unlabelled', 'truth'): mark_crops(out/side)
+    for i in spread(rest, 32):
+        for side, files in dict(lq=lq, gt=gt).items():
             x = read_image(files[i])
-            top, left = (n - 192 >> 1 for n in x.shape[-2:])
-            write_image(x[:, top:top + 192, left:left + 192], out/f'test/{side}/{i}.png')
-    for i in rest: (out/'others').mkdir(exist_ok=True), (out/'others'/noisy[i].name).write_bytes(noisy[i].read_bytes())
-    check_disjoint(train=[*mine.values()], test=[noisy[i] for i in rest])
-    return {i: truth[i] for i in rest}, len({scene(i) for i in mine})
+            top, left = (n - SIDE >> 1 for n in x.shape[-2:])
+            write_image(x[:, top:top + SIDE, left:left + SIDE], out/f'test/{side}/{i}.png')
+    check_disjoint(train=[*mine.values()], test=[lq[i] for i in rest])
 
-def timed(name, *words):
-    "Run a command as a user does; its seconds"
-    print('$', name, shlex.join(map(str, words)), flush=True)
-    began = time.time()
-    subprocess.run([sys.executable, '-m', 'lego_nb', name, *map(str, words)], check=True)
-    return time.time() - began
+def run(data, out, seed, options):
+    "A run as a user starts it"
+    words = ['--preset', 'pocket', '--ood', data/'unlabelled', '--ood-truth', data/'truth', '--test', data/'test', '--out', out, '--seed', seed, *options]
+    print('$ lego_run', shlex.join(map(str, words)), flush=True)
+    subprocess.run([sys.executable, '-W', 'ignore', '-m', 'lego_nb', 'lego_run', *map(str, words)], check=True)
 
-def by_scene(values):
-    "Mean of every scene"
-    groups = {}
-    for i, v in values.items(): groups.setdefault(scene(i), []).append(v)
-    return {s: sum(v)/len(v) for s, v in groups.items()}
+def gains(folders, split):
+    "Model -> scene -> dB over the unadapted model, mean over images and seeds; and that of single images"
+    scenes, images = {}, {}
+    for folder in folders:
+        rows = [r for r in read_scores(folder/'evaluation/scores.csv') if (r['split'], r['metric']) == (split, 'psnr')]
+        base = {r['image']: r['value'] for r in rows if r['model'] == 'unadapted'}
+        for r in rows:
+            if r['model'] == 'unadapted': continue
+            scenes.setdefault(r['model'], {}).setdefault(scene(r['image']), []).append(r['value'] - base[r['image']])
+            images.setdefault(r['model'], {}).setdefault(r['image'], []).append(r['value'] - base[r['image']])
+    mean = lambda groups: {m: {k: sum(v)/len(v) for k, v in g.items()} for m, g in groups.items()}
+    return mean(scenes), mean(images)
 
-def gains(folder, base, truth):
-    "Id -> dB of the images of a folder over those of another"
-    made, other = image_files(folder), image_files(base)
-    at = lambda f, t: float(psnr(read_image(f)[None], read_image(t)[None]))
-    return {i: at(made[i], t) - at(other[i], t) for i, t in truth.items()}
-
-def line(name, values):
-    means = by_scene(values)
-    worst = min(means, key=means.get)
-    mean, low, high = bootstrap_ci(means.values())
-    return [name, f'{mean:+.2f} ({low:+.2f} to {high:+.2f})', f'{sum(v > 0 for v in means.values())} of {len(means)}',
-            f'{means[worst]:+.2f} ({worst})', f'{min(values.values()):+.2f}']
+def table(name, folders):
+    "Lines: set, model, gain with interval over scenes, scenes better, worst image, seeds, change in distribution"
+    (ood, images), (id, _) = gains(folders, 'ood'), gains(folders, 'id')
+    for model, g in ood.items():
+        seeds = [gains([f], 'ood')[0].get(model) for f in folders]
+        each = ' '.join(f'{sum(s.values())/len(s):+.2f}' for s in seeds if s)
+        yield [name, model, signed(bootstrap_ci(g.values())), f'{sum(v > 0 for v in g.values())} of {len(g)}', f'{min(images[model].values()):+.2f}', each,
+               signed(bootstrap_ci(id[model].values())) if model in id else '']
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    for name in ('polyu', 'photos', 'out'): p.add_argument(f'--{name}', type=Path, required=True)
+    for name in ('polyu', 'city100'): p.add_argument(f'--{name}', type=Path)
+    p.add_argument('--out', type=Path, required=True)
+    p.add_argument('--sets', nargs='+', default=['polyu', 'nikon', 'iphone'], choices=['polyu', 'nikon', 'iphone'])
+    p.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     p.add_argument('--options', default='', help='further options of lego_run')
-    args = p.parse_args()
-    out, seconds = args.out, {}
-    truth, learned = prepare(args.polyu, args.photos, out)
-    run = out/'run'
-    seconds['lego_run'] = timed('lego_run', '--preset', 'pocket', '--ood', out/'unlabelled', '--id-pairs', out/'pairs',
-                                '--test', out/'test', '--out', run, *shlex.split(args.options))
-    for which in ('adapted', 'unadapted'):
-        seconds[f'lego_apply {which}'] = timed('lego_apply', '--model', run, '--images', out/'others', '--out', out/which,
-                                               '--which', which, '--format', 'png')
-    pairs = dict(adapted=('adapted', 'unadapted'), **{'adapted over the input': ('adapted', 'others'),
-                                                       'unadapted over the input': ('unadapted', 'others')})
-    found = {name: gains(out/a, out/b, truth) for name, (a, b) in pairs.items()}
-    print(f'\n{len(truth)} photographs of {len({scene(i) for i in truth})} scenes; adapted to {CROPS} crops of {learned} others\n')
-    print(markdown_grid([['PSNR gained, dB', 'mean over scenes (95 %)', 'scenes better', 'worst scene', 'worst image'],
-                         *(line(*o) for o in found.items())], (1, 2)))
-    print('\n' + markdown_grid([['step', 's'], *([k, f'{v:.0f}'] for k, v in seconds.items())], (1,)))
-    cpu = next((o.split(':')[1].strip() for o in open('/proc/cpuinfo') if o.startswith('model name')), '') if platform.system() == 'Linux' else ''
-    write_json(dict(gains=found, seconds=seconds, torch=torch.__version__, processor=cpu or platform.processor(),
-                    threads=torch.get_num_threads()), out/'real.json')
-
+    a = p.parse_args()
+    lines, said = [], []
+    for name in a.sets:
+        data = a.out/f'data-{name}'
+        if not data.exists(): prepare(name, a.polyu if name == 'polyu' else a.city100/name, data)
+        folders = [a.out/f'{name}-{s}' for s in a.seeds]
+        for folder, seed in zip(folders, a.seeds): run(data, folder, seed, shlex.split(a.options))
+        lines += table(name, folders)
+        for folder in folders: said += [f'{folder.name}: {"; ".join(verdict_lines(Verdict.of(folder)))}']
+    text = markdown_grid([['set', 'model', 'gain over unadapted, dB (95 % over scenes)', 'scenes better', 'worst image', 'seeds', 'in distribution'], *lines], (2, 3, 4))
+    print('\n' + '\n'.join(said) + '\n\n' + text)
+    (a.out/'real.md').write_text('\n'.join(said) + '\n\n' + text + '\n', encoding='utf-8')
+    write_json(dict(verdicts=said, hardware=hardware(), torch=torch.__version__), a.out/'real.json')
 
 if __name__ == '__main__': main()

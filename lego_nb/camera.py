@@ -8,6 +8,7 @@ __all__ = ['Dice', 'bayer', 'demosaic', 'sensor_noise', 'less_colour_noise', 'sm
 # %% ../nbs/19_camera.ipynb #2313a5d1
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from .degradations import blur, coloured, jpeg, per_image
 
 # %% ../nbs/19_camera.ipynb #c59f864d
@@ -47,17 +48,22 @@ class Dice:
     ): # B×1×1×1 booleans
         "Say yes with probability `p` for each image"
         return self.uniform(channels=1) < p
-    def one(self,
-        low=0.,  # lower end
-        high=1., # upper end
-    ): # a float
-        "Draw one number for the whole batch"
-        return low + (high - low)*self.rand(1).item()
-    def pick(self,
-        options, # a list
-    ): # one of them
-        "Choose one of `options` for the whole batch"
-        return options[int(self.rand(1).item()*len(options))]
+
+# %% ../nbs/19_camera.ipynb #b119p001
+@patch
+def one(self:Dice,
+    low=0.,  # lower end
+    high=1., # upper end
+): # a float
+    "Draw one number for the whole batch"
+    return low + (high - low)*self.rand(1).item()
+
+@patch
+def pick(self:Dice,
+    options, # a list
+): # one of them
+    "Choose one of `options` for the whole batch"
+    return options[int(self.rand(1).item()*len(options))]
 
 # %% ../nbs/19_camera.ipynb #18da214f
 def bayer(

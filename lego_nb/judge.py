@@ -15,7 +15,7 @@ from torch import nn
 from .files import UserError
 from .images import quantize
 
-# %% ../nbs/46_judge.ipynb #e3d43f28
+# %% ../nbs/46_judge.ipynb #b146p001
 class _Residual(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -26,6 +26,7 @@ def _log(x): return x.square().mean((1, 2, 3)).add(1e-7).log()[:, None] # log of
 
 def _fine(x): return x - F.avg_pool2d(F.pad(x, (1,)*4, mode='reflect'), 3, 1)
 
+# %% ../nbs/46_judge.ipynb #e3d43f28
 class Judge(nn.Module):
     "Foresee the gain of a proposal over a restoration: two B×3×H×W to dB and the log-odds of a gain"
     def __init__(self,
@@ -39,7 +40,10 @@ class Judge(nn.Module):
         self.last = nn.Sequential(nn.Linear(4*width + 7, 128), nn.GELU(), nn.Linear(128, 2))
         for name, shape in dict(centre=(128,), spread=(128, 128), limit=()).items(): self.register_buffer(name, torch.zeros(shape))
 
-    def features(self, r, t): # B×3×H×W each, in [0,1]
+    def features(self,
+        r, # restorations, B×3×H×W in [0,1]
+        t, # proposals, as `r`
+    ):
         "Compute what the last layers see, B×(4·width+7), and the estimated fault of `r`, B×3×H×W"
         (h, w), d = r.shape[-2:], t - r
         r, t, d = (F.pad(o, (0, -w%4, 0, -h%4), mode='replicate') for o in (r, t, d))
@@ -51,7 +55,10 @@ class Judge(nn.Module):
                _log(e - d)*.3 + 2]
         return torch.cat([y.mean((2, 3)), y.std((2, 3)), *few], 1), e[..., :h, :w]
 
-    def forward(self, r, t): # as in `features`
+    def forward(self,
+        r, # as in `features`
+        t, # as in `features`
+    ): # B×2
         return self.last(self.features(r, t)[0])
 
     def strangeness(self, h): # from `features`

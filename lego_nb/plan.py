@@ -18,10 +18,9 @@ from .console import duration, free_memory
 from .files import UserError, read_jsonl
 from .folder_map import image_size, tile_count
 from .inputs import read_config
-from .run_choice import by_judge, crop_side, kept_all, read_choice, tried_plans
+from .run_choice import by_judge, controlled, crop_side, kept_all, read_choice, tried_plans
 from .run_folder import Run, pending
 from .settings import FOLDERS, check_inputs
-from .stages import controlled
 
 # %% ../nbs/88_plan.ipynb #dc9ca9cc
 def _demo(data):

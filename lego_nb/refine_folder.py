@@ -122,7 +122,11 @@ class Denoiser(Refiner):
         FolderMap.__init__(self, files, out, **kwargs)
         store_attr('strength,device,gate,records')
         self.lq, self.about, self.prompts = lq or {}, about or {}, {}
-    def work(self, ids, x):
+    def work(self,
+        ids, # of a batch
+        x,   # its restorations, B×3×H×W
+    ): # for each image: target, its scores, facts
+        "Smooth a batch"
         from lego_nb.denoiser import non_local_means
         began, x = time.time(), x.to(self.device)
         y = non_local_means(x, self.strength).clamp(0, 1)

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['by_judge', 'own_plan', 'tried_plans', 'read_choice', 'Decision', 'decide_group', 'decisions', 'kept_all',
            'open_judge', 'sampled', 'crop_side', 'propose', 'settle_choice', 'choice_lines', 'judge_targets',
-           'keep_or_veto', 'plan_each', 'refine_by', 'left_alone', 'leave_alone', 'choose_first', 'decide_all']
+           'keep_or_veto', 'plan_each', 'refine_by', 'controlled', 'left_alone', 'leave_alone', 'choose_first',
+           'decide_all']
 
 # %% ../nbs/79_run_choice.ipynb #ca790004
 import hashlib, json, time
@@ -257,6 +258,19 @@ def refine_by(run,     # `Run`
     if run.missing('control', whole):
         refine_folder(oracle(), whole, run/'pseudo/control', null_only(replace(run.refine_settings(), **plan.settings)),
                       note=lambda i, e: run.failures('control', [(i, e)]), **how)
+
+# %% ../nbs/79_run_choice.ipynb #c79a0001
+def controlled(
+    run, # as in `read_choice`
+    ids, # of all images
+) -> list:
+    "Choose the ids that get a control, of those that get a target of the oracle: from all over the folder, or those of an earlier choice"
+    from lego_nb.control import spread
+    from lego_nb.datasets import counted_as
+    done, folder = decisions(run) or {}, Path(run.data['ood'] or run.data['restored'] or '')
+    ids = [i for i in ids if i not in done or not (done[i].plan.keeps or done[i].plan.nlm)]
+    gone = {*run.missing('control', ids)}
+    return spread({i: counted_as(i, folder/i) for i in ids}, run.settings['control_images'], [i for i in ids if i not in gone])
 
 # %% ../nbs/79_run_choice.ipynb #ca790023
 def left_alone(

@@ -155,20 +155,13 @@ def grouped(failed): # from `Run.failed`
 @patch
 def summary(self:Run):
     "How many images are finished, how many failed, and why"
+    from lego_nb.verdict import run_lines
     ids, failed, rows = self.data.ood_files(), self.failed(), read_jsonl(self/'pseudo/metadata.jsonl')
     restored, refined = (len(ids) - len(self.missing(kind, ids)) for kind in ('restored', 'targets'))
     kept = f", {sum(r['kept'] for r in rows)} kept" if rows else ''
     end = f'{len(failed)} failed ({grouped(failed)}), see {self.out}/failed*.jsonl' if failed else 'none failed'
     if unread := sum(left_out(self.data['ood']).values()): end += f'; not read, of another kind: {unread}'
-    return '\n'.join([f'{len(ids)} images: {restored} restored, {refined} refined{kept}; {end}', *self.verdict()])
-
-# %% ../nbs/85_run_folder.ipynb #c85a0001
-@patch
-def verdict(self:Run):
-    "What the targets are expected to be worth, in lines; none before anything was judged"
-    from lego_nb.verdict import Verdict, verdict_lines
-    v = Verdict.of(self.out)
-    return [f'{head}{line}' for head, line in zip(['Verdict  '] + ['         ']*9, verdict_lines(v))] if v.rows or v.groups else []
+    return '\n'.join([f'{len(ids)} images: {restored} restored, {refined} refined{kept}; {end}', *run_lines(self.out)])
 
 # %% ../nbs/85_run_folder.ipynb #96c75356
 @patch

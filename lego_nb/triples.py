@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['noise_of_many_kinds', 'wide_faults', 'dream', 'drawn_settings', 'classical', 'proposals', 'refined_at_random',
-           'make_triples', 'write_triples', 'Pool']
+           'make_triples', 'Pool', 'write_triples']
 
 # %% ../nbs/55_triples.ipynb #9eacb5cd
 import torch
@@ -117,6 +117,22 @@ def make_triples(
     sound = gain.isfinite() & (gain.abs() < 25)
     return dict({k: o.byte()[sound] for k, o in dict(r=r, t=t, x=x).items()}, gain=gain[sound])
 
+# %% ../nbs/55_triples.ipynb #b155p001
+class Pool:
+    "Triples of several files in memory"
+    def __init__(self,
+        files,        # of `write_triples`
+        device='cpu', # where they are held
+    ):
+        from safetensors.torch import load_file
+        if not files: raise UserError('no triples were made: give more time')
+        parts = [load_file(f, device=str(device)) for f in files]
+        self.r, self.t, self.x, self.gain = (torch.cat([p[k] for p in parts]) for k in ('r', 't', 'x', 'gain'))
+    def __len__(self): return len(self.gain)
+    def images(self, i): # indices, or a slice
+        "Restorations, proposals and truths as floats in [0,1], and the gains"
+        return *(o[i].float()/255 for o in (self.r, self.t, self.x)), self.gain[i]
+
 # %% ../nbs/55_triples.ipynb #d3ddb82c
 def write_triples(
     folder,    # gets 000.safetensors and so on
@@ -151,18 +167,3 @@ def write_triples(
                 bar.update(batch)
             save_tensors({o: torch.cat([p[o] for p in parts]) for o in parts[0]}, f)
     return Pool([f for f in files if f.exists()], device)
-
-class Pool:
-    "Triples of several files in memory"
-    def __init__(self,
-        files,        # of `write_triples`
-        device='cpu', # where they are held
-    ):
-        from safetensors.torch import load_file
-        if not files: raise UserError('no triples were made: give more time')
-        parts = [load_file(f, device=str(device)) for f in files]
-        self.r, self.t, self.x, self.gain = (torch.cat([p[k] for p in parts]) for k in ('r', 't', 'x', 'gain'))
-    def __len__(self): return len(self.gain)
-    def images(self, i): # indices, or a slice
-        "Restorations, proposals and truths as floats in [0,1], and the gains"
-        return *(o[i].float()/255 for o in (self.r, self.t, self.x)), self.gain[i]

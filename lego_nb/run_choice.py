@@ -40,9 +40,10 @@ def tried_plans(
 # %% ../nbs/79_run_choice.ipynb #ca790008
 def _made_by(settings):
     "What a choice depends on"
+    from lego_nb.lego_judge import JudgeSettings
     from lego_nb.options import OracleSettings, RefineSettings, options
     free = 'control_images', 'refine_batch', 'go_on', 'features', 'values_device'
-    keys = [k for k in options(RefineSettings, ChoiceSettings, OracleSettings) if k not in (*free, 'veto')]
+    keys = [k for k in options(RefineSettings, JudgeSettings, ChoiceSettings, OracleSettings) if k not in (*free, 'veto')]
     return json.loads(json.dumps({k: settings[k] for k in keys}, default=str))
 
 def read_choice(
@@ -99,13 +100,26 @@ def kept_all(
 # %% ../nbs/79_run_choice.ipynb #ca790012
 def open_judge(
     run,   # `Run`
+    oracle=None, # function that gives the `Oracle`: the judge is calibrated first, where that is asked for; None: as it is known
 ) -> tuple: # `Judge`; dict with trusted
     "Open the judge of a run: the one calibrated on its pairs, that of --judge, or the one that ships"
     from lego_nb.judge import load_judge
+    if oracle and run.settings.get('calibrate'): return _calibrated(run, oracle)
     own, facts = run/'checkpoints/judge/judge.safetensors', {}
     try: facts = json.loads((run/'pseudo/judge.json').read_text(encoding='utf-8'))
     except (OSError, ValueError): pass
-    return load_judge(own if own.exists() else run.settings.get('judge'), run.device), dict(trusted=True) | facts
+    if facts.get('calibrated') and not run.settings.get('calibrate'): own, facts = None, {} # it was once, and is not any more
+    return load_judge(own if own and own.exists() else run.settings.get('judge'), run.device), dict(trusted=True) | facts
+
+def _calibrated(run, oracle):
+    "The judge, tuned to the run's restorer and oracle on its in-distribution pairs, or on its anchors"
+    from lego_nb.judge_calibration import judge_for
+    s, data = run.settings, run.data
+    files = {} if not s['restorer'] else data.part('id_pairs') if data['id_pairs'] else {i: (None, f) for i, f in data.anchors().items()}
+    held = data.held_out() if files else {}
+    pairs = {i: o for i, o in files.items() if i not in held and o[-1]}
+    return judge_for(s['judge'], s['calibrate'], pairs, run.load(s['restorer']) if pairs else None, oracle, run.refine_settings(),
+                     run.out, s['seed'], run.device, run.say, bars(), about=s['oracle'])
 
 # %% ../nbs/79_run_choice.ipynb #ca790013
 def sampled(
@@ -166,7 +180,7 @@ def settle_choice(
         run.say(f'Stage 1  choose among {", ".join([KEEP.name, *(p.name for p in plans)])} on {len(crops)} crops')
         proposed = propose(run, crops, plans, folder, oracle)
         if run.first:
-            judge, facts = open_judge(run)
+            judge, facts = open_judge(run, oracle)
             rows = judge_crops(judge, crops, proposed)
             found = {g: choose([r for r in rows if g in (r['group'], 'all')], plans, facts['trusted']) for g in sorted({*groups.values()})}
             n = {g: dict(images=sum(o == g for o in groups.values()), sample=[i for i, o in crops.items() if o['group'] == g]) for g in found}

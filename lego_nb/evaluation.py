@@ -130,6 +130,8 @@ def caption(
     if name in ('psnr', 'ssim', 'psnr-y', 'ssim-y', 'fid', 'kid'): name = name.upper()
     return f'{name}, border {border}' if border else name
 
+def _where(split): return (lambda s: s[:1].upper() + s[1:])(SPLITS.get(split, split))
+
 # %% ../nbs/60_evaluation.ipynb #1731b2a5
 def gains(
     rows:list, # from `read_scores`
@@ -206,8 +208,7 @@ def headline(
     end = '' if share is None else f', {100*share:.0f} % of the supervised gain'
     first = gained(old, unit) if old else 'not known, that control was not run (--controls old-pairs)'
     then = f'; adapted minus unadapted {gained(base, unit)}{end}' if base else ''
-    where = SPLITS[split][0].upper() + SPLITS[split][1:] if split in SPLITS else split
-    return f'{where}: {caption(metric)}, adapted minus old-pairs {first}{then}.'
+    return f'{_where(split)}: {caption(metric)}, adapted minus old-pairs {first}{then}.'
 
 # %% ../nbs/60_evaluation.ipynb #60a0c005
 def extremes(
@@ -220,7 +221,7 @@ def extremes(
     if not f: return None
     unit = ' dB' if metric == 'psnr' else ''
     said = ', '.join(f'{k} {f[k][0]} {f[k][1]:+.2f}{unit}' for k in ('worst', 'median', 'best'))
-    return f'{SPLITS.get(split, split)}: adapted minus unadapted by photograph: {said}.'
+    return f'{_where(split)}: adapted minus unadapted by photograph: {said}.'
 
 # %% ../nbs/60_evaluation.ipynb #60a0c011
 def _show(x, metric, sign=''): return '' if x is None or math.isnan(x) else f'{round(x, 3 if metric == "ssim" else 2)+0:{sign}.{3 if metric == "ssim" else 2}f}'

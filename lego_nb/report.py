@@ -151,7 +151,7 @@ def _targets(r, n): # at most n kept and n rejected ones
                                                                for x in pick(kept, n) + pick(rejected, n)])
 
 def _word(x, short=False): # a row of a verdict; short: the reason has the foretold gain
-    true = [f"true {x['true']:+.2f} dB"]*(x.get('true') is not None)
+    true = [] if x.get('true') is None else [f"true {x['true']:+.2f} dB"]
     return ', '.join([f"foretold {x['gain']:+.2f} dB"]*(not short) + true + ['unlike what the judge learned from']*(x['strange'] > 1))
 
 def _control(r):

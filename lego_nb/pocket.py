@@ -14,7 +14,7 @@ from pathlib import Path
 from .console import command, find_device
 from .degradations import Draws, add_noise, blur, coloured
 from .degrade import pocket_weak
-from .files import UserError, content, write_json
+from .files import UserError, atomic_path, content, write_json
 from .flow import shift_time
 from .images import image_seed, read_image
 from .options import PROMPT

@@ -188,7 +188,8 @@ def _verdict(r, n): # n: pictures of a page
     keys = dict(gain='foretold gain') | (dict(true='true gain') if v.scores else {})
     def shown(x): return dict(id=x['id'], images=_images(r, x['id']), word=_word(x))
     parts = {name: {kind: [o for x in some if (o := shown(x))['images']] for kind, some in by_gain(v.rows, k, 1 if n < 6 or len(keys) > 1 else 2).items()} for k, name in keys.items()}
-    charts = [svg(lambda: choice_plot(v.groups))]*any(o['plans'] for o in v.groups.values()) + [svg(lambda: calibration_plot(v.rows))]*bool(v.scores)
+    drawn = [(choice_plot, v.groups)]*any(o['plans'] for o in v.groups.values()) + [(calibration_plot, v.rows)]*bool(v.scores)
+    charts = [svg(lambda: f(x)) for f, x in drawn]
     return dict(known=True, lines=verdict_lines(v), charts=charts, plans=_plan_lines(v), heads=['group']*(len(v.groups) > 1) + HEADS,
                 why=[f'{g}: '*(len(v.groups) > 1) + o.get('why', '') for g, o in v.groups.items()],
                 vetoed=v.vetoed[:24], unnamed=len(v.vetoed[24:]), judge=_judge_facts(v.judge), parts={k: o for k, o in parts.items() if any(o.values())})

@@ -59,6 +59,7 @@ class RunSettings(dict):
         if 'candidates' in given: res['choose'], given['candidates'] = 'judge', plan_text(read_plans(given['candidates']))
         else: res['candidates'] = without_fixed(res['candidates'], given)
         if half in ('bf16', 'fp16'): res['mixed_precision'] = half
+        if given.get('oracle') not in (None, res['oracle']): res['calibrate'] = PAPER['calibrate'] # no judge has met another oracle
         res.update(given)
         check_settings(res)
         return res

@@ -9,7 +9,7 @@ __all__ = ['by_judge', 'own_plan', 'tried_plans', 'read_choice', 'Decision', 'de
            'decide_all']
 
 # %% ../nbs/79_run_choice.ipynb #ca790004
-import hashlib, json, time
+import hashlib, json, shutil, time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -186,6 +186,7 @@ def settle_choice(
             n = {g: dict(images=sum(o == g for o in groups.values()), sample=[i for i, o in crops.items() if o['group'] == g]) for g in found}
             write_json(dict(settings=made_by, trusted=facts['trusted'], of=groups if s['group_by'] else {},
                             groups={g: n[g] | o for g, o in found.items()}, rows=rows), run/'pseudo/choice.json')
+            shutil.rmtree(run/'pseudo/choice', ignore_errors=True) # crops and proposals have served
         run.meet()
 
 # %% ../nbs/79_run_choice.ipynb #ca790016

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NLM', 'STRENGTHS', 'asked', 'to_train', 'Smoothed', 'best_strength', 'smoothed', 'strength_line', 'with_smoothed',
-           'score_targets', 'judge_targets', 'target_line', 'read_targets', 'findings', 'findings_text']
+           'score_targets', 'write_targets', 'target_line', 'read_targets', 'findings', 'findings_text']
 
 # %% ../nbs/68_controls.ipynb #68c00003
 import json
@@ -128,7 +128,7 @@ def score_targets(
     return res
 
 # %% ../nbs/68_controls.ipynb #68c00023
-def judge_targets(
+def write_targets(
     run, # a run folder
     truth, # folder of the unlabelled images' truth, or None
     say=print, # where messages go
@@ -155,7 +155,7 @@ def target_line(
 def read_targets(
     run, # a run folder
 ):       # rows of targets.csv, [] without it
-    "Read what `judge_targets` has written"
+    "Read what `write_targets` has written"
     f = Path(run)/'evaluation/targets.csv'
     return read_scores(f) if f.exists() else []
 

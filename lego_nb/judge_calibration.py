@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PHOTOGRAPHS', 'ROLES', 'MIN_AUC', 'roles', 'crop_side', 'faulty', 'drawn_around', 'refined_triples', 'collect',
-           'Crops', 'tune', 'widen_limits', 'over_photographs', 'tested', 'judge_for']
+           'Crops', 'tune', 'widen_limits', 'scores_over_photographs', 'tested', 'judge_for']
 
 # %% ../nbs/58_judge_calibration.ipynb #7819dddc
 import json, torch
@@ -17,9 +17,9 @@ from .datasets import counted_as, image_sizes
 from .degradations import resize
 from .files import UserError, atomic_path, content, write_json
 from .images import image_seed, quantize, read_image
-from .intervals import signed
+from .intervals import judge_scores, signed
 from .judge import JUDGE, judge_pairs, load_judge, save_judge, squares
-from .judge_training import judge_loss, judge_scores, know_limits
+from .judge_training import judge_loss, know_limits
 from .pixel_metrics import psnr
 from .recipe import Recipe
 from .refinement import refine
@@ -215,7 +215,7 @@ def widen_limits(
 # %% ../nbs/58_judge_calibration.ipynb #73fc11b5
 MIN_AUC = .75
 
-def over_photographs(
+def scores_over_photographs(
     foretold,    # dB, N numbers
     true,        # dB
     photographs, # N names or numbers
@@ -240,7 +240,7 @@ def tested(
 ): # dict: auc, sign, n, photographs, strange (share), intervals, before, trusted, why
     "Test a judge before and after, and decide whether it may give a verdict"
     (gain, strange), who = crops.judged(judge), crops.photograph.tolist()
-    now, old = (over_photographs(o, crops.whole, who) for o in (gain, crops.judged(start)[0]))
+    now, old = (scores_over_photographs(o, crops.whole, who) for o in (gain, crops.judged(start)[0]))
     value = now['auc'] or now['sign'] or (0., 0., 0.)
     trusted = value[0] >= MIN_AUC
     said = ', '.join(_told(name, now[k], old[k]) for k, name in dict(auc='AUC', sign='right sign').items() if now[k])

@@ -128,8 +128,8 @@ def _restored(restorer, images, device):
 def _go(oracle, images, s, base, folder, run, judge):
     "Refine restorations at the candidates of the settings; what the judge says, in lines"
     from lego_nb.run_choice import tried_plans
-    from lego_nb.trial import judge_all, judge_for, propose_all, trial_lines
-    (judge, trusted), plans = judge_for(run, judge, oracle.device), tried_plans(s)
+    from lego_nb.trial import judge_all, trial_judge, propose_all, trial_lines
+    (judge, trusted), plans = trial_judge(run, judge, oracle.device), tried_plans(s)
     return trial_lines(judge_all(judge, images, propose_all(oracle, images, plans, base), folder), plans, trusted)
 
 def _write_check(out, rows, text):
@@ -257,7 +257,8 @@ def preview_table(
     "Lay out settings beside their controls, averaged over the images; the restorations in the first line"
     from lego_nb.gate import lower_is_better
     from lego_nb.inversion import markdown_table
-    from lego_nb.verdict import over_photographs, with_interval
+    from lego_nb.intervals import over_photographs
+    from lego_nb.verdict import with_interval
     table = over_images(beside_control(rows))
     for t in table if 'judged' in rows[0] else ():
         t['judged'] = with_interval(over_photographs([r for r in rows if r['setting'] == t['setting']], 'judged')[0])
@@ -332,8 +333,8 @@ def _judged(out, images, rows, folder, run, weights, device):
     "The rows with what the judge says of every cell, and which setting it would choose, in a line"
     from lego_nb.images import read_image
     from lego_nb.plans import Plan
-    from lego_nb.trial import judge_all, judge_for, judged_best
-    judge, trusted = judge_for(run, weights, find_device(device))
+    from lego_nb.trial import judge_all, trial_judge, judged_best
+    judge, trusted = trial_judge(run, weights, find_device(device))
     cells = {s: {i: read_image(out/f'cells/{i}/{s}.png') for i in images} for s in dict.fromkeys(r['setting'] for r in rows)}
     told = {(t['id'], t['plan']): t for t in judge_all(judge, images, cells, folder)}
     plans = [Plan(s) for s in dict.fromkeys(r['setting'] for r in rows if not r['control'])]

@@ -20,7 +20,8 @@ from .options import GateSettings
 from .gate import gate_summary, lower_is_better
 from .images import read_image
 from .inputs import read_config
-from .verdict import Verdict, both_decisions, calibration_plot, choice_plot, by_gain, verdict_lines, with_interval
+from .lego_judge import calibration_plot
+from .verdict import Verdict, both_decisions, choice_plot, by_gain, verdict_lines, with_interval
 
 # %% ../nbs/83_report.ipynb #78942d4a
 def read_run(

@@ -223,14 +223,14 @@ METRICS = ('psnr', 'ssim', 'niqe-pocket')
 
 def evaluate(run): # `Run`
     "Judge every model on every test set: `evaluation/scores.csv`, tables, and the restored images"
-    from lego_nb.controls import asked, judge_targets, with_smoothed
+    from lego_nb.controls import asked, write_targets, with_smoothed
     from lego_nb.evaluation import evaluate_model, read_scores, write_scores
     f, sets = run/'evaluation/scores.csv', run.data.test_sets()
     rows = _valid_scores(run, read_scores(f) if f.exists() else [])
     models, done = run.models(), {(r['model'], r['split']) for r in rows}
     if 'non-local-means' in asked(run.settings): models, done = with_smoothed(models, done, sets, lambda: run.load(run.settings['restorer']), run.out)
     todo = [(m, p, s) for m, p in models.items() for s in sets if (m, s) not in done]
-    if 'targets' in asked(run.settings): judge_targets(run.out, run.data['ood_truth'], lambda text: run.say(f'Judging  {text}'))
+    if 'targets' in asked(run.settings): write_targets(run.out, run.data['ood_truth'], lambda text: run.say(f'Judging  {text}'))
     if not todo: return run.say('Judging  evaluate: nothing to do')
     began = time.time()
     run.say(f'Judging  {", ".join(dict.fromkeys(m for m, _, _ in todo))} on {", ".join(f"{len(v)} {k}" for k, v in sets.items())} images')

@@ -11,6 +11,7 @@ __all__ = ['COLUMNS', 'MODELS', 'SPLITS', 'score_image', 'evaluate_model', 'read
 import csv, math, torch
 import numpy as np
 from pathlib import Path
+from statistics import fmean
 from .console import progress
 from .datasets import counted_as, mark_crops
 from .files import Unreadable, UserError, atomic_path, image_files, leave_out, markdown_grid, read_table
@@ -141,9 +142,10 @@ def gains(
     split='ood', # of the rows
 ): # dict photograph -> difference of the metric; below zero is better where the metric is lower-is-better
     "Subtract one model's score from another's on each photograph."
-    means = summarize([r for r in rows if (r['split'], r['metric']) == (split, metric)])
-    a, b = (means.get((m, split, metric), {}) for m in (model, base))
-    return {p: a[p]-b[p] for p in a if p in b and p != 'mean'}
+    by = {model: {}, base: {}}
+    for r in rows:
+        if r['model'] in by and (r['split'], r['metric']) == (split, metric): by[r['model']].setdefault(r['photograph'], []).append(r['value'])
+    return {p: fmean(by[model][p]) - fmean(by[base][p]) for p in sorted(by[model].keys() & by[base].keys())}
 
 # %% ../nbs/60_evaluation.ipynb #910a1e06
 def paired_test(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ALWAYS', 'STAGES', 'OLD', 'PAIRS', 'PARTS', 'look', 'place', 'touched', 'compare', 'said', 'write_inputs',
            'read_inputs', 'read_config', 'begun', 'differences', 'stage_of', 'refuse_difference', 'option',
-           'check_places', 'check_out', 'fits', 'is_free', 'free_name', 'default_out', 'new_command', 'outdated',
-           'again']
+           'check_places', 'check_out', 'fits', 'is_free', 'free_name', 'default_out', 'run_command', 'new_command',
+           'outdated', 'again']
 
 # %% ../nbs/81_inputs.ipynb #e6fee951
 import errno, itertools, json, os, re, secrets, shlex
@@ -248,16 +248,20 @@ def default_out(preset, # as it is given, or None
     return base if base.name != 'pocket' and ours(base) else next(filter(ours, free_name(base, given)))
 
 # %% ../nbs/81_inputs.ipynb #b7814ef8
+def run_command(settings, # of a run
+                out): # its folder
+    "Write the command that starts a run"
+    preset = {**PRESETS[settings['preset']], **dict.fromkeys(FOLDERS)}
+    own = {k: v for k, v in settings.items() if v is not None and k in preset and v != preset[k]}
+    def word(v): return shlex.quote(','.join(map(str, v)) if isinstance(v, (list, tuple)) else str(v))
+    words = dict(preset=settings['preset'], **own, out=out)
+    return ' '.join(['lego_run', *(f'{option(k)} {word(v)}' for k, v in words.items())])
+
 def new_command(settings, # of the run that is wanted
                 out): # the folder that it cannot have
     "Write the command that starts a run of these folders elsewhere"
     given = {f: settings[f] for f in FOLDERS if settings.get(f)}
-    to = next(o for o in free_name(re.sub(r'-\d+$', '', str(out)), given) if is_free(o))
-    preset = {**PRESETS[settings['preset']], **dict.fromkeys(FOLDERS)}
-    own = {k: v for k, v in settings.items() if v is not None and k in preset and v != preset[k]}
-    def word(v): return shlex.quote(','.join(map(str, v)) if isinstance(v, (list, tuple)) else str(v))
-    words = dict(preset=settings['preset'], **own, out=to)
-    return ' '.join(['lego_run', *(f'{option(k)} {word(v)}' for k, v in words.items())])
+    return run_command(settings, next(o for o in free_name(re.sub(r'-\d+$', '', str(out)), given) if is_free(o)))
 
 # %% ../nbs/81_inputs.ipynb #30b74ef5
 def outdated(run, # a run folder

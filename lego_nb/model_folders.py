@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'LIBRARIES', 'missing_file', 'origin', 'find_oracle', 'model_index', 'load_part', 'on_device',
-           'model_license', 'save_tensors', 'save_prompts', 'load_prompts', 'prompt_texts']
+           'model_license', 'license_of', 'save_tensors', 'save_prompts', 'load_prompts', 'prompt_texts']
 
 # %% ../nbs/21_model_folders.ipynb #76ffdd00
 import json, re
@@ -143,6 +143,11 @@ def model_license(folder): # Path of a model folder
     head = readme.read_text(encoding='utf-8').split('\n---')[0] if readme.is_file() else ''
     found = dict(re.findall(r'^(license|license_name):\s*(\S+)', head, re.M))
     return found.get('license_name') or found.get('license', 'unknown')
+
+def license_of(name): # of a restorer, as in the settings of a run
+    "Read the licence that a model's README states, 'unknown' where none does"
+    if str(name) == 'pocket': return 'apache-2.0'
+    return model_license(Path(name)) if name and Path(name).is_dir() else 'unknown'
 
 # %% ../nbs/21_model_folders.ipynb #8cbe5e32
 def save_tensors(

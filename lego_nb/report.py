@@ -6,7 +6,7 @@
 __all__ = ['ORDER', 'HEADS', 'FILES', 'read_run', 'data_uri', 'svg', 'clock', 'report_html', 'write_report']
 
 # %% ../nbs/83_report.ipynb #2930133c
-import base64, functools, io
+import base64, functools, io, json
 from pathlib import Path
 from types import SimpleNamespace
 from .calibration import score_histogram
@@ -19,8 +19,10 @@ from .files import UserError, atomic_path, image_files, read_jsonl
 from .options import GateSettings
 from .gate import gate_summary, lower_is_better
 from .images import read_image
-from .inputs import read_config
+from .inputs import read_config, run_command
 from .lego_judge import calibration_plot
+from .model_folders import license_of
+from .settings import PRESETS
 from .verdict import Verdict, both_decisions, choice_plot, by_gain, verdict_lines, with_interval
 
 # %% ../nbs/83_report.ipynb #78942d4a
@@ -46,7 +48,7 @@ def read_run(
 # %% ../nbs/83_report.ipynb #0b892002
 def data_uri(
     image, # 3×H×W in [0,1]
-    longest=320, # larger sides are scaled down to this, pixels
+    longest=480, # larger sides are scaled down to this, pixels
     exact=96, # up to this longest side the image is stored without loss
 ): # text for the `src` of an <img>
     "Write an image as part of a page."
@@ -112,6 +114,27 @@ def _results(r):
     tables = [model_lines(r.scores, *o) for o in shown] + [model_lines(targets, split='unlabelled', base='restored')]*bool(targets)
     return dict(headlines=findings(r.folder, r.scores), ways=ways, tables=tables, photographs=[photograph_lines(r.scores, *o) for o in shown],
                 chart=svg(lambda: gains_plot(r.scores)) if gains(r.scores) else '')
+
+# %% ../nbs/83_report.ipynb #c83a0011
+def _asked(r):
+    "What was done, in a sentence"
+    s = r.settings
+    kept = sum(p['kept'] for p in r.pseudo)
+    said = [f"The restorer {s.get('restorer') or 'given'} was to be adapted to {len(r.pseudo) or 'some'} images without ground truth"]
+    if r.pseudo: said += [f"the oracle {s.get('oracle')} refined what it makes of them, and {kept} of these targets {'was' if kept == 1 else 'were'} kept"]
+    if 'adapted' in r.logs: said += ['the restorer was fine-tuned on them' + (" and on in-distribution pairs" if s.get('id_ratio') else '')]
+    return '; '.join(said) + '.'
+
+def _head(r):
+    "Facts of a run that a reader wants first"
+    v, h, oracle = r.config.get('versions', {}), r.config.get('hardware', {}), r.folder/'pseudo/oracle.json'
+    try: oracle = json.loads(oracle.read_text(encoding='utf-8'))['license']
+    except (OSError, ValueError, KeyError): oracle = 'unknown'
+    where = ', '.join([*(h.get('gpu') or ['no GPU']), f"{h['cores']} cores" if h.get('cores') else '', str(h.get('machine') or '')]).strip(', ')
+    facts = dict(started=r.config.get('started'), software=', '.join(f'{k} {v[k]}' for k in ('lego-nb', 'torch', 'diffusers') if k in v), hardware=where if h else None,
+                 licences=f"restorer: {license_of(r.settings.get('restorer'))}; oracle: {oracle}", took=clock(sum(t['seconds'] for t in r.times)) if r.times else None)
+    command = run_command(r.settings, r.folder) if r.settings.get('preset') in PRESETS else None
+    return dict(asked=_asked(r), command=command, facts={k: x for k, x in facts.items() if x})
 
 # %% ../nbs/83_report.ipynb #d4a8d9e9
 ORDER = 'degraded', *MODELS, 'truth'
@@ -217,14 +240,14 @@ def report_html(
     "Make the page of a run."
     old = 'anchors' if 'anchors' in r.images and 'id' not in r.images else 'id'
     return _render('page', dict(
-        name=r.folder.resolve().name, results=_results(r), verdict=_verdict(r, n), ood=_photographs(r, 'ood', n), id=_photographs(r, old, max(1, n//3)), old=SPLITS[old],
+        name=r.folder.resolve().name, head=_head(r), results=_results(r), verdict=_verdict(r, n), ood=_photographs(r, 'ood', n), id=_photographs(r, old, max(1, n//3)), old=SPLITS[old],
         control=_control(r), targets=_targets(r, n), gate=_gate(r), run=_run(r), files=_files(r),
         training=svg(lambda: loss_plot(r.logs)) if r.logs else None)).lstrip()
 
 # %% ../nbs/83_report.ipynb #bf1967c2
 def write_report(
     folder, # a run folder
-    most=4_000_000, # size of the page, bytes: with many or large images fewer are shown
+    most=8_000_000, # size of the page, bytes: with many or large images fewer are shown
 ): # path of report.html
     "Write `report.html` into a run folder. `UserError`: there is no run."
     r = read_run(folder)

@@ -68,7 +68,7 @@ def walk_through(
     return Walk(x, restored[0], noise[0, :, :large.shape[-2], :large.shape[-1]], target[0], *(float(o) for o in (said.gain, said.better, said.strange)),
                 metric('niqe-pocket').fn(target).item(), seconds)
 
-# %% ../nbs/96_explore.ipynb #7c2c26ff
+# %% ../nbs/96_explore.ipynb #a9bd1604
 def walk_figure(
     walk,  # `Walk`
     t0=.9, # noise level, for the title
@@ -76,7 +76,7 @@ def walk_figure(
     "Draw what the stages make of a square, with the judge's word"
     from lego_nb.images import show_images
     names = ['degraded', 'Stage 0: restored', f'inverted, t0 {t0:.2g}', 'Stage 1: target']
-    return show_images([walk.degraded, walk.restored, walk.noise, walk.target], names, ncols=4, width=.95)
+    return show_images([walk.degraded, walk.restored, walk.noise, walk.target], names, ncols=4, width=1.6)
 
 def opinion(
     walk, # `Walk`

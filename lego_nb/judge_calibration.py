@@ -201,14 +201,16 @@ def widen_limits(
 ):
     "Join the features of new pairs to those that a judge knew"
     know_limits(judge, pool)
-    def strange(k):
-        return torch.cat([judge.known[k].distance(judge.views(judge.features(*pool.images(slice(i, i + 256))[:2])[0])[k]) for i in range(0, len(pool), 256)])
-    for k, mine in judge.known.items():
-        if start.known[k].limit == torch.inf: mine.limit.fill_(torch.inf)
-        elif start.known[k].limit > 0:
-            mine.join(start.known[k])
-            mine.limit = torch.maximum(mine.limit, strange(k).quantile(.99))
-
+    if not start.limit > 0: return
+    def moments(j): return j.centre.double(), torch.linalg.inv(j.spread.double()@j.spread.double().T)
+    (a, A), (b, B) = moments(start), moments(judge)
+    d, n = a - b, len(a)
+    values, vectors = torch.linalg.eigh((A + B)/2 + torch.outer(d, d)/4)
+    judge.centre, judge.spread = ((a + b)/2).float(), (vectors/values.clamp_min(values.max()*1e-4).sqrt()).float()
+    precision = judge.spread.double()@judge.spread.double().T
+    old = start.limit*(torch.trace(precision@(A + torch.outer(d, d)/4))/n).sqrt() # the root mean square of what it knew
+    new = torch.cat([judge.strangeness(judge.features(*pool.images(slice(i, i + 256))[:2])[0]) for i in range(0, len(pool), 256)])*judge.limit
+    judge.limit = torch.maximum(old.float(), new.quantile(.99))
 
 # %% ../nbs/58_judge_calibration.ipynb #73fc11b5
 MIN_AUC = .75

@@ -45,7 +45,12 @@ def know_limits(
     "Measure the spread of features over training pairs, so that strange ones can be told"
     n = min(most, len(pool))
     h = torch.cat([judge.features(*pool.images(slice(i, min(i + 256, n)))[:2])[0] for i in range(0, n, 256)])
-    for k, z in judge.views(h).items(): judge.known[k].fit(z)
+    h = judge.last[0](h).double()
+    judge.centre = h.mean(0).float()
+    values, vectors = torch.linalg.eigh(torch.cov(h.T))
+    judge.spread = (vectors/values.clamp_min(values.max()*1e-4).sqrt()).float()
+    z = (h.float() - judge.centre)@judge.spread
+    judge.limit = z.square().mean(1).sqrt().quantile(.99)
 
 def train_judge(
     folder,     # gets state.pt

@@ -134,7 +134,7 @@ def parse_command(
         if run and 'out' in {a.dest for a in parser._actions} and not first.out:
             raise UserError(f'--config {path} repeats a run: name the folder of the new one with --out')
         words = config_words(parser, options, path) + words
-        old, there = (run or {}).get('versions') or {}, _installed()
+        there = _installed(old := (run or {}).get('versions') or {})
         differ = [f'{k} {v} there, {there.get(k, "none")} here' for k, v in old.items() if there.get(k) != v]
         if differ: print(f'{func.__name__}: the run was made with other versions: {"; ".join(differ)}', file=sys.stderr)
     args = vars(parser.parse_args(words))
@@ -142,7 +142,9 @@ def parse_command(
     args = {k: re.sub(r'(^|[=,])~(?=/|$)', lambda m: m[1] + str(Path.home()), v) if isinstance(v, str) else v for k, v in args.items()}
     return args, args.pop('max_pixels')
 
-def _installed(): return {d.metadata['Name'].lower(): d.version for d in importlib.metadata.distributions() if d.metadata['Name']}
+def _installed(names):
+    "name -> version of those that are installed; reading what all others are takes a second"
+    return {n: d[0].version for n in names if n and (d := [*importlib.metadata.distributions(name=n)])}
 
 # %% ../nbs/04_console.ipynb #281fc86c
 class Terminated(KeyboardInterrupt): "SIGTERM came"
@@ -266,8 +268,7 @@ def progress(
 # %% ../nbs/04_console.ipynb #f0c5329f
 def versions():
     "Name the installed versions of the libraries that decide a result"
-    there = _installed()
-    return {n: there[n] for n in 'lego-nb torch torchvision diffusers accelerate pyiqa spandrel scikit-image numpy'.split() if n in there}
+    return _installed('lego-nb torch torchvision diffusers accelerate pyiqa spandrel scikit-image numpy'.split())
 
 # %% ../nbs/04_console.ipynb #a82d5081
 def hardware():

@@ -70,7 +70,8 @@ def gate_widget(
     import ipywidgets as w
     from IPython.core.pylabtools import print_figure
     settings, rows = settings or GATES['niqe-pocket'], [dict(r) for r in rows]
-    sliders, line, plot, pictures = _sliders(rows, settings), w.Label(), w.Image(format='png'), w.Image(format='png')
+    sliders, line = _sliders(rows, settings), w.Label()
+    plot, pictures = (w.Image(format='png', layout=dict(width='auto', max_width='100%', height='auto', object_fit='contain')) for _ in range(2))
     box = w.VBox([*sliders, line, plot, pictures])
     def load(i): return images[i] if torch.is_tensor(images[i]) else read_image(images[i])
     def update(*_):
@@ -79,9 +80,9 @@ def gate_widget(
         try: line.value = 'generated {} | {} threshold {} | pass rate {}'.format(*_cells(gate_summary(decide(rows, s), s)))
         except UserError as e: line.value = str(e)
         else:
-            plot.value = print_figure(score_histogram(rows, s))
+            plot.value = print_figure(score_histogram(rows, s), dpi=144)
             near = [(i, side) for side, part in zip(('kept', 'rejected'), nearest(rows, s)) for i in part if images]
-            if near: pictures.value = print_figure(show_images([load(i) for i, _ in near], [o for _, o in near], ncols=6, width=1.))
+            if near: pictures.value = print_figure(show_images([load(i) for i, _ in near], [o for _, o in near], ncols=6, width=1.6), dpi=144)
     for s in sliders: s.observe(update, 'value')
     update()
     return box

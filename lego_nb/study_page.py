@@ -27,20 +27,27 @@ def packed(
 KEYS = {'1': 'left', '2': 'same', '3': 'right', '0': 'undo'}
 LABELS = dict(left='Left', same='Equally Good/Bad', right='Right', undo='Undo')
 
+def _over(button, picture): # both in one cell of a grid: a click on the picture is one on the button
+    import ipywidgets as w
+    button.layout, button.style.button_color = dict(width='100%', height='100%', grid_area='one', padding='0'), 'transparent'
+    picture.layout.grid_area = 'one'
+    return w.GridBox([picture, button], layout=dict(grid_template_areas='"one"', grid_template_columns='100%'))
+
 def study_widget(
     study,   # `Study`
     rater,   # a name
     answers, # JSONL file, made with the first answer
-): # ipywidgets box; `.session`, `.pictures`, `.buttons`, `.field` and `.line` are its parts
+): # ipywidgets box; `.session`, `.pictures`, `.clicks` on them, `.buttons`, `.field` and `.line` are its parts
     "Make a page on which one rater answers; it begins where the rater stopped"
     import ipywidgets as w
     s = Session(study, rater, answers)
-    pictures = {k: w.Image(format='webp', layout=dict(width='100%')) for k in ['left', 'right'] + ['input']*bool(study.inputs)}
+    pictures = {k: w.Image(format='webp', layout=dict(width='100%', height='auto', object_fit='contain')) for k in ['left', 'right'] + ['input']*bool(study.inputs)}
     buttons = {k: w.Button(description=LABELS[k], tooltip=f'key {key}') for key, k in KEYS.items()}
     field, bar, line = w.Text(placeholder='keys: 1 left, 2 equal, 3 right, 0 undo'), w.IntProgress(max=len(s.trials)), w.Label()
-    columns = w.HBox([w.VBox([w.Label(k), p], layout=dict(width=f'{100//len(pictures)}%')) for k, p in pictures.items()])
+    clicks = {k: w.Button(tooltip=LABELS[k]) for k in ('left', 'right')}
+    columns = w.HBox([w.VBox([w.Label(k), _over(clicks[k], p) if k in clicks else p], layout=dict(width=f'{100//len(pictures)}%')) for k, p in pictures.items()])
     box = w.VBox([w.HTML(QUESTION), columns, w.HBox(list(buttons.values())), field, w.HBox([bar, line])])
-    box.session, box.pictures, box.buttons, box.field, box.line = s, pictures, buttons, field, line
+    box.session, box.pictures, box.buttons, box.clicks, box.field, box.line, seen = s, pictures, buttons, clicks, field, line, ''
     def draw():
         (done, of), t = s.progress(), s.next()
         bar.value, line.value = done, f'{done} of {of}' if t else f'{done} of {of}: thank you'
@@ -52,10 +59,15 @@ def study_widget(
         if choice == 'undo': s.undo()
         elif s.next(): s.answer(choice)
         draw()
-    def typed(change):
-        key, field.value = change['new'], ''
-        if key in KEYS: do(KEYS[key])
-    for k, b in buttons.items(): b.on_click(lambda _, k=k: do(k))
+    def typed(change): # all keys since the last time: fast ones arrive together
+        nonlocal seen
+        was, seen = seen, change['new']
+        fresh = '' if was.startswith(seen) else seen[len(was):] if seen.startswith(was) else seen
+        for key in fresh:
+            if key in KEYS: do(KEYS[key])
+        if len(seen) > 99: field.value = ''
+    for part in (buttons, clicks):
+        for k, b in part.items(): b.on_click(lambda _, k=k: do(k))
     field.observe(typed, 'value')
     draw()
     return box

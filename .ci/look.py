@@ -17,7 +17,7 @@ def joined(text): return ''.join(text)
 def markdown(path):
     "Every piece of Markdown on a page, blocks of code left out"
     for c in cells(path):
-        texts = [joined(c['source'])] if c['cell_type'] == 'markdown' else [joined(o['data']['text/markdown']) for o in c['outputs'] if 'text/markdown' in o.get('data', {})]
+        texts = [joined(c['source'])] if c['cell_type'] == 'markdown' else [joined(o['data']['text/markdown']) for o in c.get('outputs', ()) if 'text/markdown' in o.get('data', {})]
         for t in texts: yield re.sub(r'^ *```.*?^ *```', '', t, flags=re.M | re.S)
 
 
@@ -64,7 +64,7 @@ def wordless(pages):
 head = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
 <style>body {{ font: 17px/1.6 "Source Sans Pro", "Liberation Sans", sans-serif; margin: 0; color: #373a3c; background: #fff }} body.quarto-dark {{ color: #dee2e6; background: #222 }}
 main {{ max-width: 800px; margin: auto; padding: 0 12px }} pre, code {{ font: 14px/1.5 monospace; background: #8881; }} pre {{ padding: .4rem }} a {{ color: #2780e3 }} body.quarto-dark a {{ color: #00bc8c }}
-table {{ border-collapse: collapse }} td, th {{ border-bottom: 1px solid #8886; padding: .2rem .6rem }} .prompt {{ display: none }} .anchor-link {{ display: none }}</style>
+table {{ border-collapse: collapse }} td, th {{ border-bottom: 1px solid #8886; padding: .2rem .6rem }} .prompt, .silent .input {{ display: none }} .anchor-link {{ display: none }}</style>
 <link rel="stylesheet" href="{up}styles.css">{math}</head><body class="quarto-light"><main>'''
 
 
@@ -73,8 +73,7 @@ def quarto_options(cell):
     source = joined(cell['source'])
     options = dict(re.findall(r'^#\| *([\w-]+): *"?(.*?)"?$', source, re.M))
     cell['source'] = re.sub(r'^#\|.*\n?', '', source, flags=re.M)
-    if options.get('echo') == 'false': cell['source'] = ''
-    return [*options.get('classes', '').split(), *(['fold'] if options.get('code-fold') == 'true' else [])]
+    return [*options.get('classes', '').split(), *(['fold'] if options.get('code-fold') == 'true' else []), *(['silent'] if options.get('echo') == 'false' else [])]
 
 
 def write_pages(pages, folder, math):
@@ -89,7 +88,7 @@ def write_pages(pages, folder, math):
             if c.cell_type == 'markdown': c.source = re.sub(r'^---\n.*?\n---\n', lambda m: '# ' + (re.findall(r'^title: (.*)$', m[0], re.M) or [''])[0] + '\n', re.sub(r'^(:::.*)$', '', c.source, flags=re.M), flags=re.S)
             else: c.metadata['tags'] = quarto_options(c)
         body = exporter.from_notebook_node(nb)[0]
-        body = re.sub(r'celltag_(\w+)', r'\1', body)
+        body = re.sub(r'\{target="_blank" style="float:right; font-size:smaller"\}', '', re.sub(r'celltag_(\w+)', r'\1', body)) # what only Pandoc reads
         body = re.sub(r'(<div class="[^"]*\bfold\b.*?)(<div class="input">.*?</pre></div>)', r'\1<details><summary>Test of private functions</summary>\2</details>', body, flags=re.S)
         out = folder/p.relative_to(made).with_suffix('.html')
         out.parent.mkdir(parents=True, exist_ok=True)

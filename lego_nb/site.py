@@ -126,7 +126,7 @@ def shown_image(data,  # of an output: MIME type -> content
     made = io.BytesIO()
     Image.fromarray(see_through(np.asarray(image))).save(made, 'png', optimize=True)
     rest = {k: v for k, v in data.items() if k != mime}
-    return {**rest, 'image/png': base64.b64encode(made.getvalue()).decode()}, round(min(most, max(image.width*zoom, 240)), 0), is_chart(np.asarray(image))
+    return {**rest, 'image/png': base64.b64encode(made.getvalue()).decode()}, int(min(most, max(image.width*zoom, 240))), is_chart(np.asarray(image))
 
 # %% ../nbs/98_site.ipynb #98a00034
 class figures:
@@ -134,7 +134,8 @@ class figures:
     def __init__(self, nb): self.heading = self.text = ''  # a notebook
     def read(self, source):  # of a Markdown cell
         "Remember the last heading and the last text"
-        headings = re.findall(r'^#+ +(.*)$', outside_fences(source, lambda s: s), re.M)
+        source = outside_fences(source, lambda code: '', inside=True)
+        headings = re.findall(r'^#+ +(.*)$', source, re.M)
         if headings: self.heading, self.text = headings[-1].rstrip(' -'), ''
         if re.sub(r'^#.*$', '', source, flags=re.M).strip(): self.text = source
     def __call__(self, cell):  # changed in place
@@ -142,7 +143,7 @@ class figures:
         outputs = [(o, s) for o in cell.get('outputs', ()) if (s := shown_image(o.get('data', {})))]
         if not outputs: return
         words = re.findall(r'^#\| *fig-alt: *"?(.*?)"?$', cell.source, re.M) or [figure_words(self.heading, self.text)]
-        for o, (data, width, chart) in outputs: o['data'], o['metadata'] = data, {'image/png': dict(width=int(width), alt=words[0])}
+        for o, (data, width, chart) in outputs: o['data'], o['metadata'] = data, {'image/png': dict(width=width, alt=words[0])}
         options = [] if 'fig-alt:' in cell.source else ['#| fig-alt:', *(f'#|   - "{words[0]}"' for _ in outputs)] if outputs[1:] else [f'#| fig-alt: "{words[0]}"']
         if all(chart for _, (*_, chart) in outputs): options.append('#| classes: chart')
         cell.source = '\n'.join([*options, cell.source])

@@ -4,10 +4,14 @@ words beside it; then, in Chromium, at 390 and 1280 pixels, light and dark, noth
 Pages are made by nbconvert with our style sheet: what Quarto adds cannot be seen here. Where nbconvert, Chromium or Node is absent, the step that needs it is left out with a word.
 `python .ci/look.py --screens DIR NAME...` also stores pictures of the named pages."""
 import argparse, html, json, os, re, shutil, subprocess, sys, tempfile
+from configparser import ConfigParser
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 made, notebooks = root/'_proc', root/'nbs'
+settings = ConfigParser(delimiters=['='])
+settings.read(root/'settings.ini', encoding='utf-8')
+site = settings['DEFAULT']['doc_host'] + settings['DEFAULT']['doc_baseurl'] + '/'
 
 
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
@@ -43,9 +47,10 @@ def broken_links(pages):
     for name, p in by_name.items():
         for text in markdown(p):
             for alt, link in re.findall(r'(!?)\[[^\]]*\]\(([^)\s]+)\)', re.sub(r'`[^`\n]*`(?!\])', '', text)):
-                if re.match(r'https?:|mailto:|attachment:|data:', link): continue
+                own = link.startswith(site)
+                if not own and re.match(r'https?:|mailto:|attachment:|data:', link): continue
                 link, _, anchor = link.partition('#')
-                at = os.path.normpath(Path(name).parent/link) if link else name
+                at = link[len(site):] if own else os.path.normpath(Path(name).parent/link) if link else name
                 if link.endswith('.ipynb'): at = page_name(made/at) if (made/at).exists() else None
                 fine = (made/at).exists() or at in by_name if at else False
                 if not fine or anchor and at in known and anchor.lower() not in known[at]: yield p.relative_to(made).as_posix(), f'{link}#{anchor}' if anchor else link
@@ -111,12 +116,13 @@ def in_chromium(folder, pages, screens):
 if __name__ == '__main__':
     a = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     a.add_argument('--screens', help='folder for pictures of pages')
+    a.add_argument('--links', action='store_true', help='without the browser')
     a.add_argument('names', nargs='*', help='pages to look at in the browser; none: all')
     a = a.parse_args()
     pages = sorted(made.rglob('*.ipynb'))
     if not pages: sys.exit('_proc holds no page: run python .ci/site.py first')
     wrong = [f'{p}: broken link {o}' for p, o in sorted({*broken_links(pages)})] + [f'{p}: a figure without words, cell {o}' for p, o in wordless(pages)]
-    chosen = [p for p in pages if not a.names or p.stem in a.names]
+    chosen = [p for p in pages if not a.links and (not a.names or p.stem in a.names)]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         try: write_pages(chosen, folder, '<script>window.MathJax = {tex: {inlineMath: [["$", "$"]]}}</script><script async src="/mathjax/tex-chtml.js"></script>')

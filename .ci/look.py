@@ -4,10 +4,14 @@ words beside it; then, in Chromium, at 390 and 1280 pixels, light and dark, noth
 Pages are made by nbconvert with our style sheet: what Quarto adds cannot be seen here. Where nbconvert, Chromium or Node is absent, the step that needs it is left out with a word.
 `python .ci/look.py --screens DIR NAME...` also stores pictures of the named pages."""
 import argparse, html, json, os, re, shutil, subprocess, sys, tempfile
+from configparser import ConfigParser
 from pathlib import Path
 
 root = Path(__file__).resolve().parent.parent
 made, notebooks = root/'_proc', root/'nbs'
+settings = ConfigParser(delimiters=['='])
+settings.read(root/'settings.ini', encoding='utf-8')
+site = settings['DEFAULT']['doc_host'] + settings['DEFAULT']['doc_baseurl'] + '/'
 
 
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
@@ -17,7 +21,7 @@ def joined(text): return ''.join(text)
 def markdown(path):
     "Every piece of Markdown on a page, blocks of code left out"
     for c in cells(path):
-        texts = [joined(c['source'])] if c['cell_type'] == 'markdown' else [joined(o['data']['text/markdown']) for o in c['outputs'] if 'text/markdown' in o.get('data', {})]
+        texts = [joined(c['source'])] if c['cell_type'] == 'markdown' else [joined(o['data']['text/markdown']) for o in c.get('outputs', ()) if 'text/markdown' in o.get('data', {})]
         for t in texts: yield re.sub(r'^ *```.*?^ *```', '', t, flags=re.M | re.S)
 
 
@@ -43,9 +47,10 @@ def broken_links(pages):
     for name, p in by_name.items():
         for text in markdown(p):
             for alt, link in re.findall(r'(!?)\[[^\]]*\]\(([^)\s]+)\)', re.sub(r'`[^`\n]*`(?!\])', '', text)):
-                if re.match(r'https?:|mailto:|attachment:|data:', link): continue
+                own = link.startswith(site)
+                if not own and re.match(r'https?:|mailto:|attachment:|data:', link): continue
                 link, _, anchor = link.partition('#')
-                at = os.path.normpath(Path(name).parent/link) if link else name
+                at = link[len(site):] if own else os.path.normpath(Path(name).parent/link) if link else name
                 if link.endswith('.ipynb'): at = page_name(made/at) if (made/at).exists() else None
                 fine = (made/at).exists() or at in by_name if at else False
                 if not fine or anchor and at in known and anchor.lower() not in known[at]: yield p.relative_to(made).as_posix(), f'{link}#{anchor}' if anchor else link
@@ -64,7 +69,7 @@ def wordless(pages):
 head = '''<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
 <style>body {{ font: 17px/1.6 "Source Sans Pro", "Liberation Sans", sans-serif; margin: 0; color: #373a3c; background: #fff }} body.quarto-dark {{ color: #dee2e6; background: #222 }}
 main {{ max-width: 800px; margin: auto; padding: 0 12px }} pre, code {{ font: 14px/1.5 monospace; background: #8881; }} pre {{ padding: .4rem }} a {{ color: #2780e3 }} body.quarto-dark a {{ color: #00bc8c }}
-table {{ border-collapse: collapse }} td, th {{ border-bottom: 1px solid #8886; padding: .2rem .6rem }} .prompt {{ display: none }} .anchor-link {{ display: none }}</style>
+table {{ border-collapse: collapse }} td, th {{ border-bottom: 1px solid #8886; padding: .2rem .6rem }} .prompt, .silent .input {{ display: none }} .anchor-link {{ display: none }}</style>
 <link rel="stylesheet" href="{up}styles.css">{math}</head><body class="quarto-light"><main>'''
 
 
@@ -73,8 +78,7 @@ def quarto_options(cell):
     source = joined(cell['source'])
     options = dict(re.findall(r'^#\| *([\w-]+): *"?(.*?)"?$', source, re.M))
     cell['source'] = re.sub(r'^#\|.*\n?', '', source, flags=re.M)
-    if options.get('echo') == 'false': cell['source'] = ''
-    return [*options.get('classes', '').split(), *(['fold'] if options.get('code-fold') == 'true' else [])]
+    return [*options.get('classes', '').split(), *(['fold'] if options.get('code-fold') == 'true' else []), *(['silent'] if options.get('echo') == 'false' else [])]
 
 
 def write_pages(pages, folder, math):
@@ -89,7 +93,7 @@ def write_pages(pages, folder, math):
             if c.cell_type == 'markdown': c.source = re.sub(r'^---\n.*?\n---\n', lambda m: '# ' + (re.findall(r'^title: (.*)$', m[0], re.M) or [''])[0] + '\n', re.sub(r'^(:::.*)$', '', c.source, flags=re.M), flags=re.S)
             else: c.metadata['tags'] = quarto_options(c)
         body = exporter.from_notebook_node(nb)[0]
-        body = re.sub(r'celltag_(\w+)', r'\1', body)
+        body = re.sub(r'\{target="_blank" style="float:right; font-size:smaller"\}', '', re.sub(r'celltag_(\w+)', r'\1', body)) # what only Pandoc reads
         body = re.sub(r'(<div class="[^"]*\bfold\b.*?)(<div class="input">.*?</pre></div>)', r'\1<details><summary>Test of private functions</summary>\2</details>', body, flags=re.S)
         out = folder/p.relative_to(made).with_suffix('.html')
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -112,12 +116,13 @@ def in_chromium(folder, pages, screens):
 if __name__ == '__main__':
     a = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     a.add_argument('--screens', help='folder for pictures of pages')
+    a.add_argument('--links', action='store_true', help='without the browser')
     a.add_argument('names', nargs='*', help='pages to look at in the browser; none: all')
     a = a.parse_args()
     pages = sorted(made.rglob('*.ipynb'))
     if not pages: sys.exit('_proc holds no page: run python .ci/site.py first')
     wrong = [f'{p}: broken link {o}' for p, o in sorted({*broken_links(pages)})] + [f'{p}: a figure without words, cell {o}' for p, o in wordless(pages)]
-    chosen = [p for p in pages if not a.names or p.stem in a.names]
+    chosen = [p for p in pages if not a.links and (not a.names or p.stem in a.names)]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         try: write_pages(chosen, folder, '<script>window.MathJax = {tex: {inlineMath: [["$", "$"]]}}</script><script async src="/mathjax/tex-chtml.js"></script>')

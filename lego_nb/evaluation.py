@@ -85,9 +85,13 @@ COLUMNS = 'model', 'split', 'photograph', 'image', 'seed', 'metric', 'value'
 
 def read_scores(
     path, # scores.csv
+    torn=False, # take a file whose end is missing, without its last line, which may hold half a number
 ): # list of rows, numbers as numbers
-    "Read the rows of a scores file. `UserError`: there is none, or it is another file."
-    try: return [{**r, 'seed': int(r['seed']), 'value': float(r['value'])} for r in read_table(path)]
+    "Read the rows of a scores file. `UserError`: there is none, it is another file, or its end is missing."
+    try:
+        rows, whole = read_table(path), Path(path).read_bytes().endswith(b'\n')
+        if not (whole or torn): raise UserError(f'{path}: its end is missing; lego_evaluate scores anew what it lacks')
+        return [{**r, 'seed': int(r['seed']), 'value': float(r['value'])} for r in (rows if whole else rows[:-1])]
     except FileNotFoundError: raise UserError(f'no scores in {path}: run the evaluation first') from None
     except UserError: raise
     except (KeyError, ValueError, TypeError):
@@ -102,7 +106,7 @@ def write_scores(
     "Write rows into a scores file, whole or not at all."
     old = read_scores(path) if merge and Path(path).exists() else []
     merged = {tuple(str(r[k]) for k in COLUMNS if k not in ('photograph', 'value')): r for r in [*old, *rows]}
-    with atomic_path(path) as part, open(part, 'w', newline='', encoding='utf-8') as f:
+    with atomic_path(path, sync=True) as part, open(part, 'w', newline='', encoding='utf-8') as f:
         out = csv.DictWriter(f, COLUMNS)
         out.writeheader()
         out.writerows(merged.values())

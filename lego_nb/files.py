@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'OTHERS', 'PLUGINS', 'INSTALL', 'UserError', 'Failed', 'Unreadable', 'need_folder', 'leave_out',
-           'first_few', 'named_folders', 'atomic_path', 'link', 'readable', 'cure', 'walk_files', 'left_out',
+           'first_few', 'named_folders', 'on_disk', 'atomic_path', 'link', 'readable', 'cure', 'walk_files', 'left_out',
            'image_id', 'image_files', 'write_json', 'read_jsonl', 'append_jsonl', 'write_jsonl', 'read_text',
            'read_table', 'write_csv', 'markdown_grid', 'numbers', 'content']
 
@@ -56,15 +56,26 @@ def named_folders(
     return {o: d for o, _, d in parts}
 
 # %% ../nbs/00_files.ipynb #6919ee6a
+def on_disk(path): # of a file or a folder
+    "Wait until the disk has what was written."
+    try: at = os.open(path, os.O_RDONLY)
+    except OSError: return  # no folder can be opened on Windows
+    try: os.fsync(at)
+    except OSError: pass  # a file system without
+    finally: os.close(at)
+
 @contextlib.contextmanager
-def atomic_path(path): # where the file shall stand; its folder is made
+def atomic_path(path, # where the file shall stand; its folder is made
+                sync=False): # on the disk when this ends, also where the power fails
     "A temporary path beside `path`, same suffix: renamed on success, removed on failure."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.stem[:60]}-{secrets.token_hex(4)}{path.suffix}')
     try:
         yield part
+        if sync: on_disk(part)
         os.replace(part, path)
+        if sync: on_disk(path.parent)
     except OSError as e:
         if e.filename or not e.errno: raise
         raise type(e)(e.errno, e.strerror, str(path)) from None  # a full disk does not say what it could not take
@@ -168,7 +179,7 @@ def write_json(obj,  # dicts, lists, numbers, text; also paths, arrays and tenso
                path):  # of the file; its folder is made
     "Write `obj` as a JSON file, whole or not at all. Returns its Path."
     text = json.dumps(_plain(obj), indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic_path(path) as part: part.write_text(text + '\n', encoding='utf-8')
+    with atomic_path(path, sync=True) as part: part.write_text(text + '\n', encoding='utf-8')
     return Path(path)
 
 # %% ../nbs/00_files.ipynb #0eba017c
@@ -212,7 +223,7 @@ def append_jsonl(record,  # a dict
 def write_jsonl(records,  # dicts of what JSON has
                 path):  # of the log
     "All records at once, whole or not at all."
-    with atomic_path(path) as part: part.write_text(''.join(json.dumps(r) + '\n' for r in records), encoding='utf-8')
+    with atomic_path(path, sync=True) as part: part.write_text(''.join(json.dumps(r) + '\n' for r in records), encoding='utf-8')
 
 # %% ../nbs/00_files.ipynb #61a33dd4
 def read_text(path): # a file that somebody wrote
@@ -231,7 +242,7 @@ def read_table(path): # a CSV file
 def write_csv(rows,  # dicts with the same keys
               path):  # of the file; its folder is made
     "Dicts as a CSV file, whole or not at all."
-    with atomic_path(path) as part, open(part, 'w', newline='', encoding='utf-8') as f:
+    with atomic_path(path, sync=True) as part, open(part, 'w', newline='', encoding='utf-8') as f:
         w = csv.DictWriter(f, list(rows[0]))
         w.writeheader()
         w.writerows(rows)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from fastcore.basics import patch, store_attr
 from pathlib import Path
 from .console import bars, cause, duration, find_device, reason
-from .files import UserError, append_jsonl, left_out, read_jsonl, write_json, write_jsonl
+from .files import UserError, append_jsonl, left_out, on_disk, read_jsonl, write_json, write_jsonl
 from .holder import describe
 from .inputs import OLD, PAIRS, STAGES, again, begun, compare, look, new_command, option, place, read_config, read_inputs, refuse_difference, said, stage_of, touched, write_inputs
 from .run_data import RunData
@@ -193,19 +193,27 @@ def load(self:Run, restorer, # its name or path
 # %% ../nbs/85_run_folder.ipynb #3ed2143b
 @patch
 def keep(self:Run, model, # restorer
-         name, # adapted, old-pairs, supervised, ...
-         state): # folder of its training state
-    "A trained model to checkpoints/`name`, whole, in the place of an older one; its training state goes"
+         name): # adapted, old-pairs, supervised, ...; its training state is checkpoints/NAME-state
+    "A trained model to checkpoints/`name`, whole, in the place of an older one; then its log moves there and its training state goes"
     tmp, old = (self/f'checkpoints/.{name}{end}' for end in ('', '-old'))
     for f in (tmp, old): shutil.rmtree(f, ignore_errors=True)
     model.save_pretrained(tmp)
+    for f in (*tmp.rglob('*'), tmp): on_disk(f)
+    if (self/f'checkpoints/{name}').exists(): (self/f'checkpoints/{name}').rename(old)
+    tmp.rename(self/f'checkpoints/{name}')
+    on_disk(self/'checkpoints')
+    self.mark(done=[f'finetune {name}'])
+    self.clear(name)
+
+@patch
+def clear(self:Run, name): # adapted, old-pairs, supervised, ...
+    "Move the logs of a model that is kept out of its training state, and remove that; after an interruption the rest of it"
+    state, old = self/f'checkpoints/{name}-state', self/f'checkpoints/.{name}-old'
     if name == 'adapted' and (state/'metrics.jsonl').exists(): os.replace(state/'metrics.jsonl', self/'checkpoints/log.jsonl')
     if (state/'logs').exists(): # for TensorBoard
         shutil.rmtree(self/f'checkpoints/logs/{name}', ignore_errors=True)
-        shutil.move(state/'logs', self/f'checkpoints/logs/{name}')
-    if (self/f'checkpoints/{name}').exists(): (self/f'checkpoints/{name}').rename(old)
-    tmp.rename(self/f'checkpoints/{name}')
-    self.mark(done=[f'finetune {name}'])
+        (self/'checkpoints/logs').mkdir(exist_ok=True)
+        os.replace(state/'logs', self/f'checkpoints/logs/{name}')
     for f in (state, old): shutil.rmtree(f, ignore_errors=True)
 
 # %% ../nbs/85_run_folder.ipynb #4d23c048

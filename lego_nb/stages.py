@@ -135,6 +135,7 @@ def gate(run): # `Run`
                       s, device=run.device, records=made)
     vetoed = decide_all(run, rows)
     for i in ids: link(files[i], run/f'pseudo/lq/{i}{files[i].suffix}')
+    run.mark(['control']) # it is owed from now on
     write_jsonl([{**made.get(r['id'], {}), **r} | dict(lq_file_name=f"lq/{r['id']}{files[r['id']].suffix}",
                       restored_file_name=f"restored/{r['id']}.png", targets_file_name=f"targets/{r['id']}.png") for r in rows],
                 run/'pseudo/metadata.jsonl')
@@ -164,7 +165,9 @@ def finetune(run): # `Run`
     if 'gate' in run.anew(): raise UserError(f'{run.out}: inputs have changed since the gate decided; lego_gate --out {run.out} decides anew')
     for name, why in to_train(run.settings, run.data).items():
         if why: run.say(f'Stage 2  {name}: left out, {why}')
-        elif (run/f'checkpoints/{name}').exists() and f'finetune {name}' not in run.anew(): run.say(f'Stage 2  {name}: nothing to do')
+        elif (run/f'checkpoints/{name}').exists() and f'finetune {name}' not in run.anew():
+            if run.first: run.clear(name) # what a kill may have left
+            run.say(f'Stage 2  {name}: nothing to do')
         else: _finetune(run, name)
 
 def _finetune(run, name):
@@ -215,7 +218,7 @@ def train(run, # `Run`
                        turn=run.turn, progress=bars() and run.first)
     pairs, ood_pairs = latents(pairs, 'id'), latents(ood_pairs, name)
     model = finetune(model, pairs, ood_pairs, run.finetune_settings(**changes), state, progress=bars())
-    if run.first: run.keep(model, name, state)
+    if run.first: run.keep(model, name)
     run.meet()
 
 # %% ../nbs/87_stages.ipynb #1b13cb09
@@ -226,7 +229,7 @@ def evaluate(run): # `Run`
     from lego_nb.controls import asked, write_targets, with_smoothed
     from lego_nb.evaluation import evaluate_model, read_scores, write_scores
     f, sets = run/'evaluation/scores.csv', run.data.test_sets()
-    rows = _valid_scores(run, read_scores(f) if f.exists() else [])
+    rows = _valid_scores(run, read_scores(f, torn=True) if f.exists() else [])
     models, done = run.models(), {(r['model'], r['split']) for r in rows}
     if 'non-local-means' in asked(run.settings): models, done = with_smoothed(models, done, sets, lambda: run.load(run.settings['restorer']), run.out)
     todo = [(m, p, s) for m, p in models.items() for s in sets if (m, s) not in done]
@@ -244,11 +247,14 @@ def evaluate(run): # `Run`
 
 # %% ../nbs/87_stages.ipynb #f2172451
 def _valid_scores(run, rows):
-    "The scores that are of the test images and the models that are there; the others go, with their images"
+    "The scores that are of the test images and the models that are there, whole; the others go, with their images"
     from lego_nb.evaluation import write_scores
     anew, sets, seen = run.anew(), run.data.test_sets(), {}
     for r in rows: seen.setdefault((r['model'], r['split']), set()).add(r['image'])
     other = {s for s in sets if f'judge {s}' in anew or any(k == s and _others(ids, sets[s]) for (_, k), ids in seen.items())}
+    full = {}
+    for r in rows: full.setdefault((r['model'], r['split']), {}).setdefault(r['image'], set()).add(r['metric'])
+    other |= {split for (_, split), of in full.items() if any(o != set().union(*of.values()) for o in of.values())}
     new = {m for m in run.models() if f'judge {m}' in anew and f'finetune {m}' not in anew}
     kept = [r for r in rows if r['split'] not in other and r['model'] not in new]
     if len(kept) < len(rows):

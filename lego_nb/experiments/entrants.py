@@ -38,7 +38,7 @@ def _train_noise(run):
     s = noise_settings('pocket', iterations=updates(run.settings, 'noise'), seed=run.settings['seed'],
                        mixed_precision=run.settings['mixed_precision'], log_with='none')
     state, start = run/'checkpoints/noise-da-state', run.load(run.settings['restorer'])
-    run.keep(adapt_noise(start, run.data.id_pairs(), run.data.ood_files(), s, state, bars()), 'noise-da', state)
+    run.keep(adapt_noise(start, run.data.id_pairs(), run.data.ood_files(), s, state, bars()), 'noise-da')
 
 def _train_baryir(
     run:Run,   # of a task
@@ -55,7 +55,7 @@ def _train_baryir(
     sources = dict(own=run.data.id_pairs(), **{k: Degraded(clean, k) for k in TASKS[task]['sources']})
     net = start_barycenter('tiny', seed).to(run.device)
     s = BarycenterSettings(**BARYIR | changes, iterations=updates(run.settings, 'barycenter'), seed=seed)
-    run.keep(train_barycenter(net, sources, s, state, bars()), name, state)
+    run.keep(train_barycenter(net, sources, s, state, bars()), name)
 
 # %% ../../nbs/experiments/entrants.ipynb #e69946d2
 def _stages(run):

@@ -71,11 +71,15 @@ def write_demo(out,        # folder; gets id/{lq,gt}, ood, ood_truth, test/{lq,g
                crop=64,    # side of the training crops, pixels, at most 64
                seed=0,     # of the degradations
                most=None,  # training crops in each of id and ood, at most; None: as many as `DEMO_MOST` says
+               only=None,  # names of what is wanted; None: all
 ) -> dict:                 # id_pairs, ood, ood_truth, test, test_id: Path
     "Write the demonstration set, or what is missing of it. `UserError`: `out` holds another one, or too large a crop."
     out = Path(out)
     same_settings(dict(crop=crop, seed=seed, most=most), out/'demo.json')
+    folders = dict(id_pairs=out/'id', **{o: out/o for o in ('ood', 'ood_truth', 'test', 'test_id')})
+    asked = {p.relative_to(out).parts[0] for k, p in folders.items() if only is None or k in only}
     for split, lq, gt, name in DEMO_FOLDERS:
+        if not asked & {Path(lq).parts[0], Path(gt).parts[0]}: continue
         clean = demo_images(split, crop, most)
         places = [(out/lq/f'{id}.png', out/gt/f'{id}.png') for id in clean]
         if all(p.exists() for pair in places for p in pair): continue
@@ -83,4 +87,4 @@ def write_demo(out,        # folder; gets id/{lq,gt}, ood, ood_truth, test/{lq,g
         for images, pair in zip(zip(degrade(x, name, list(clean), seed), x), places):
             for image, path in zip(images, pair):
                 if not path.exists(): write_image(image, path)
-    return dict(id_pairs=out/'id', **{o: out/o for o in ('ood', 'ood_truth', 'test', 'test_id')})
+    return {k: p for k, p in folders.items() if only is None or k in only}

@@ -51,7 +51,7 @@ class RunData:
         found, s = {}, self.settings
         if self.demo:
             from lego_nb.demo import write_demo
-            found = {f: v for f, v in write_demo(self.root/'data', crop=s['crop'], seed=s['seed']).items() if f in self.demo}
+            found = write_demo(self.root/'data', crop=s['crop'], seed=s['seed'], only=self.demo)
         elif s['preset'] != 'pocket':
             there = {find_layout(self.own[f]): self.own[f] for f in ('id_pairs', 'ood') if self.own[f]}
             found = {f: there.get(_table8(self, f)['layout']) for f in ('test', 'test_id')}

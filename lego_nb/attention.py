@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from fastcore.basics import patch, store_attr
 from torch import nn
 from .console import free_memory
+from .families import placed
 from .files import UserError
 
 # %% ../nbs/31_attention.ipynb #18e30b4d
@@ -135,12 +136,13 @@ def injection(net,       # a transformer with `single_transformer_blocks`
     stored = act and values.features=='store'
     sources = 0 if stored or act!='inject' or at not in values.states else len(values.states[at][0])
     if not (stored or sources): yield; return
+    device,_ = placed(net)
     with tapped(net, sites, values, length if values.tokens=='image' else 0) as taps:
         for i,name,tap in taps:
             if sources: tap.mode,tap.sources = 'copy',sources
             elif act=='inject':
                 kept = values.bank.get((*at, i, name))
-                tap.mode,tap.kept = ('off', None) if kept is None else ('exchange', kept.to(net.device))
+                tap.mode,tap.kept = ('off', None) if kept is None else ('exchange', kept.to(device))
         yield
         if stored and act=='record':
             for i,name,tap in taps: values.bank[(*at, i, name)] = tap.kept.to(values.device or tap.kept.device)

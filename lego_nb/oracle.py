@@ -29,7 +29,7 @@ class Oracle:
                  license='unknown',   # of the weights, as the folder's README states it
                  index=None):         # entries of `model_index.json`
         store_attr()
-        self.stacked,(at,dtype) = {},placed(lighten(transformer))
+        self.stacked,self.compiled,(at,dtype) = {},None,placed(lighten(transformer)) # compiled: shapes, see `33_speed`
         self.family = family_of(type(transformer).__name__)
         self.guidance_mode = guidance_mode or self.family.guidance_mode(transformer, index or {}, scheduler)
         if self.guidance_mode not in ('embedded', 'true_cfg'):
@@ -140,7 +140,7 @@ def from_pretrained(cls:Oracle,
                     dtype=None,         # of the weights; None: bfloat16 on a GPU, float32 on a CPU
                     guidance_mode=None, # 'embedded' or 'true_cfg'; None: what suits the model
                     texts=(),           # prompts that will be asked: encoded before the transformer takes the memory
-                    prepare=None):      # called with the transformer before it goes to the device, such as `float8_linears`
+                    prepare=None):      # called with the transformer and the device before it goes there, such as `float8_linears`
     "Load an oracle, all parts but the text encoders. `UserError`: what is missing, in one line."
     name = oracle_name(name_or_path)
     folder = find_oracle(name)
@@ -151,7 +151,7 @@ def from_pretrained(cls:Oracle,
     prompts |= encode_unknown(str(name), family, texts, prompts, model_index(folder, 'transformer/config.json'), device, dtype)
     vae = on_device(load_part(folder, 'vae', torch_dtype=torch.float32, use_safetensors=True), device, f'{name}: vae')
     net = load_part(folder, 'transformer', torch_dtype=dtype, use_safetensors=True)
-    if prepare: prepare(net)
+    if prepare: prepare(net, device)
     net = on_device(net, device, f'{name}: transformer')
     scheduler,license = load_part(folder, 'scheduler'),model_license(folder)
     return cls(net, vae, scheduler, prompts, str(name), folder, guidance_mode, license, index)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['WAITS', 'E4M3', 'counted', 'Traffic', 'repeated_blocks', 'eager_blocks', 'compile_blocks', 'check_compile',
-           'to_float8', 'Float8Linear', 'check_float8', 'swap_modules', 'float8_linears', 'check_speed']
+           'to_float8', 'scaled_product', 'Float8Linear', 'check_float8', 'swap_modules', 'float8_linears',
+           'chosen_speed', 'check_speed']
 
 # %% ../nbs/33_speed.ipynb #dfc111f6
 import torch, torch.nn as nn
@@ -12,6 +13,7 @@ from collections import Counter
 from contextlib import contextmanager
 from torch.utils._python_dispatch import TorchDispatchMode
 from .attention import Tap
+from .families import placed
 from .files import UserError
 
 # %% ../nbs/33_speed.ipynb #0a3bd978
@@ -55,21 +57,39 @@ def repeated_blocks(transformer): # of an oracle
 def eager_blocks(oracle): # `Oracle`, changed in place and returned
     "Undo `compile_blocks`."
     for o in repeated_blocks(oracle.transformer).values(): vars(o).pop('forward', None)
+    oracle.compiled = None
     return oracle
 
 # %% ../nbs/33_speed.ipynb #fc9a5f91
 def compile_blocks(oracle,        # `Oracle`, changed in place and returned
                    dynamic=False, # False: once for every shape of a batch
+                   most=8,        # shapes that may be compiled: four of images, each with one pass and with two
                    **kwargs):     # for `torch.compile`
-    "Compile the repeated blocks; blocks with taps or hooks run uncompiled. `eager_blocks` undoes it."
+    """Compile the repeated blocks; blocks with taps or hooks run uncompiled. `eager_blocks` undoes it.
+    `UserError` in an evaluation: more shapes than `most`, each of which costs a compilation; or what the compiler gives up on"""
+    import torch._dynamo
     def watched(o): return isinstance(o, Tap) or o._forward_hooks or o._forward_pre_hooks
+    config,shapes = torch._dynamo.config,set()
+    config.recompile_limit = max(config.recompile_limit, 4*most) # a shape has variants: the first block, those behind it
     def compiled(block):
-        eager,fast = block.forward,torch.compile(block.forward, dynamic=dynamic, **kwargs)
-        def forward(*args, **kwargs): return (eager if any(map(watched, block.modules())) else fast)(*args, **kwargs)
+        eager,fast = block.forward,torch.compile(block.forward, dynamic=dynamic, fullgraph=True, **kwargs)
+        def forward(*args, **kwargs):
+            if any(map(watched, block.modules())): return eager(*args, **kwargs)
+            shape = tuple((args[0] if args else kwargs['hidden_states']).shape)
+            if shape not in shapes: _another(shapes, shape, most)
+            return fast(*args, **kwargs)
         return forward
     eager_blocks(oracle)
     for o in repeated_blocks(oracle.transformer).values(): o.forward = compiled(o)
+    oracle.compiled = shapes
     return oracle
+
+def _another(shapes, shape, most):
+    if len(shapes)==most:
+        known = ', '.join('×'.join(map(str, o[:2])) for o in sorted(shapes))
+        raise UserError(f'{most} shapes of batches are compiled (images × tokens: {known}), and {shape[0]}×{shape[1]} is another: give images of '
+                        'fewer sizes or --tile, or --speed eager')
+    shapes.add(shape)
 
 # %% ../nbs/33_speed.ipynb #4a7d9c11
 def _first(e): # what an error says first
@@ -91,12 +111,21 @@ def to_float8(x): # ...×K
     scale = x.abs().amax(-1, keepdim=True).float().clamp(min=1e-12) / torch.finfo(E4M3).max
     return (x/scale).to(E4M3), scale
 
+def scaled_product(a,         # M×K, e4m3
+                   b,         # K×N, e4m3, column by column
+                   scale_a,   # M×1, float32
+                   scale_b,   # 1×N, float32
+                   bias=None): # N, bfloat16
+    "Multiply 8-bit matrices with a scale for each row and column: bfloat16 M×N. On a GPU sums are kept short: a seventh faster, no less exact."
+    return torch._scaled_mm(a, b, scale_a, scale_b, bias=bias, out_dtype=torch.bfloat16, use_fast_accum=a.device.type=='cuda')
+
 # %% ../nbs/33_speed.ipynb #d15d40af
 class Float8Linear(nn.Module):
     "A linear layer with e4m3 weights; activations are rounded row by row as they come."
-    def __init__(self, linear): # nn.Linear, both sides multiples of 16
+    def __init__(self, linear, # nn.Linear, both sides multiples of 16
+                 device=None): # where it is rounded and stays; None: where the layer is
         super().__init__()
-        weight,scale = to_float8(linear.weight.detach())
+        weight,scale = to_float8(linear.weight.detach().to(device or linear.weight.device))
         self.register_buffer('weight', weight)
         self.register_buffer('scale', scale.t().contiguous())
         self.bias = linear.bias
@@ -105,7 +134,7 @@ class Float8Linear(nn.Module):
         "Multiply `x` with the weights, in the type of `x`."
         q,scale = to_float8(x.flatten(0, -2))
         bias = None if self.bias is None else self.bias.to(torch.bfloat16)
-        y = torch._scaled_mm(q, self.weight.t(), scale, self.scale, bias=bias, out_dtype=torch.bfloat16)
+        y = scaled_product(q, self.weight.t(), scale, self.scale, bias)
         return y.view(*x.shape[:-1], -1).to(x.dtype)
 
 # %% ../nbs/33_speed.ipynb #4b18c75f
@@ -113,7 +142,7 @@ def check_float8(device): # torch device
     "Refuse, by `UserError`, a device that does not multiply e4m3 matrices with a scale for each row."
     try:
         (q,s),(w,t) = (to_float8(torch.ones(16, 16, device=device)) for _ in range(2))
-        torch._scaled_mm(q, w.t(), s, t.t(), out_dtype=torch.bfloat16)
+        scaled_product(q, w.t(), s, t.t())
     except Exception as e: # each build has a way of its own to say no
         raise UserError(f'no 8-bit products on {device} ({_first(e)}): leave --speed fp8 out; it takes an '
                         'NVIDIA GPU of compute capability 8.9 or later (Ada, Hopper, Blackwell)') from None
@@ -129,17 +158,28 @@ def swap_modules(transformer, # changed in place
     return old
 
 # %% ../nbs/33_speed.ipynb #5d4e123e
-def float8_linears(transformer): # changed in place; before `compile_blocks`, not after
+def float8_linears(transformer, # changed in place; before `compile_blocks`, not after
+                   device=None): # where the layers are rounded and stay, one by one; None: where the transformer is
     "Put 8-bit products into the blocks' large linear layers; returns name -> replaced nn.Linear. `UserError`: no device or layer fits."
-    check_float8(transformer.device)
+    check_float8(device := device or placed(transformer)[0])
     def fits(name, o): return type(o) is nn.Linear and 'norm' not in name and not (o.in_features%16 or o.out_features%16)
-    new = {f'{k}.{n}': Float8Linear(o) for k,block in repeated_blocks(transformer).items()
+    new = {f'{k}.{n}': Float8Linear(o, device) for k,block in repeated_blocks(transformer).items()
            for n,o in block.named_modules() if fits(n, o)}
     if not new: raise UserError('8-bit products need sides that are multiples of 16; no linear layer has them')
     return swap_modules(transformer, new)
 
 # %% ../nbs/33_speed.ipynb #d23aa0ee
-def check_speed(speed,   # None, compile, fp8, or fp8,compile
+def chosen_speed(speed,    # as the setting; None: what suits the device
+                 device,   # torch device
+                 weights): # of the network, their number
+    "Choose among eager, compile, fp8 and fp8,compile: without a word a large network is compiled on a GPU where torch can."
+    if speed: return speed
+    if torch.device(device).type!='cuda' or weights<10**9: return 'eager' # a small one is done before it is compiled
+    try: check_compile(device)
+    except UserError: return 'eager'
+    return 'compile'
+
+def check_speed(speed,   # None, eager, compile, fp8, or fp8,compile
                 device): # torch device
     "Refuse, by `UserError`, a machine that lacks what a setting of speed needs."
     if 'fp8' in (speed or ''): check_float8(device)

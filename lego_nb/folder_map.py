@@ -92,6 +92,8 @@ class FolderMap:
         id,     # of an image
         result, # of `work`
     ): return result # -> the image to write; in a writer's thread
+    def shape(self, id): # of an image -> what the images of a batch share, as `most` takes it
+        return image_size(self.files[id])
     def most(self, size): # (width, height) -> images at once
         return self.batch_size
     def there(self, id): # of an image -> whether it is made
@@ -103,7 +105,7 @@ class FolderMap:
 @patch
 def todo(self:FolderMap):
     "Yield the batches that have something missing"
-    for ids in batches(self.files, self.most, lambda i: image_size(self.files[i])):
+    for ids in batches(self.files, self.most, self.shape):
         missing = [i for i in ids if not self.there(i)]
         if set(missing) <= self.suspects: yield from ([i] for i in missing)
         else: yield ids

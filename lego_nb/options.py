@@ -180,9 +180,9 @@ class OracleSettings(Settings):
     title, stage = 'Stage 1: the oracle', 'refine'
     oracle:str = 'black-forest-labs/FLUX.1-dev' # 'pocket', a folder in diffusers layout, a hub name, or dot (Deep Optimal Transport)
     dtype:str = opt(None, of='float32 bfloat16 float16') # of the oracle's weights
-    speed:str = opt(None, of='compile fp8 fp8,compile') # levers of `33_speed`, which round differently
+    speed:str = opt(None, of='eager compile fp8 fp8,compile') # levers of `33_speed`, which round differently; None: a large oracle on a GPU is compiled
     control_images:int = opt(4, 0, 10**8) # how many images are also refined under the null prompt alone; 0: none
-    refine_batch:int = opt(1, 1, 10**4, free=True) # images refined at once
+    refine_batch:int = opt(None, 1, 10**4, free=True) # images refined at once; None: what fills a GPU, 1 on a CPU
 
 @dataclass
 class RefineSettings(Seeded):
@@ -201,8 +201,9 @@ class RefineSettings(Seeded):
     inject:str = opt('v', of='v kv') # values, or keys and values
     inject_blocks:float|list = None # single-stream blocks: a share of the last (0.47), or indices (20,21,22); None: 18 of 38
     inject_tokens:str = opt('all', of='all image') # the whole sequence, or without the text's tokens
-    features:str = opt('auto', of='auto store recompute') # of the inversion; auto stores what half of the free memory holds
+    features:str = opt('auto', of='auto store recompute') # of the inversion; auto stores what fits
     tile:int = opt(None, 16, 10**5, stage='restore') # every stage takes larger images in tiles of this size, pixels
+    max_tokens:int = opt(16384, 64, 10**6) # of one sequence; a larger image is refined in square tiles of as many, 2048 pixels wide with FLUX
     overlap:int = opt(64, 0, 10**4) # of tiles, pixels
     min_side:int = opt(512, 1, 10**5, none=True) # images with a shorter side are enlarged to this before refining, pixels
     latent_nudge:float = opt(1., 1e-3, 1e3) # factor on the latents before inversion

@@ -11,7 +11,7 @@ import torch
 from pathlib import Path
 from fastcore.basics import patch, store_attr
 from .attention import injection
-from .families import FAMILIES, family_of, prompts_wait
+from .families import FAMILIES, family_of, lighten, placed, prompts_wait
 from .files import UserError, write_json
 from .flow import time_grid
 from .model_folders import PARTS, find_oracle, load_part, load_prompts, model_index, model_license, on_device, prompt_texts, save_prompts
@@ -29,11 +29,12 @@ class Oracle:
                  license='unknown',   # of the weights, as the folder's README states it
                  index=None):         # entries of `model_index.json`
         store_attr()
+        self.stacked,self.compiled,(at,dtype) = {},None,placed(lighten(transformer)) # compiled: shapes, see `33_speed`
         self.family = family_of(type(transformer).__name__)
         self.guidance_mode = guidance_mode or self.family.guidance_mode(transformer, index or {}, scheduler)
         if self.guidance_mode not in ('embedded', 'true_cfg'):
             raise UserError(f"guidance_mode is {self.guidance_mode!r}: 'embedded' or 'true_cfg'")
-        to = dict(device=prompts_wait(len(prompts or ()), transformer.device), dtype=transformer.dtype)
+        to = dict(device=prompts_wait(len(prompts or ()), at), dtype=dtype)
         self.prompts = {k: tuple(o.to(**to) for o in v) for k,v in (prompts or {}).items()}
         for o in (transformer, vae): o.eval().requires_grad_(False)
         if hasattr(vae, 'enable_slicing'): vae.enable_slicing()  # one image at a time
@@ -46,7 +47,7 @@ class Oracle:
     @property
     def device(self):
         "Where the transformer is."
-        return self.transformer.device
+        return placed(self.transformer)[0]
 
 # %% ../nbs/32_oracle.ipynb #811e7a22
 @patch
@@ -139,7 +140,7 @@ def from_pretrained(cls:Oracle,
                     dtype=None,         # of the weights; None: bfloat16 on a GPU, float32 on a CPU
                     guidance_mode=None, # 'embedded' or 'true_cfg'; None: what suits the model
                     texts=(),           # prompts that will be asked: encoded before the transformer takes the memory
-                    prepare=None):      # called with the transformer before it goes to the device, such as `float8_linears`
+                    prepare=None):      # called with the transformer and the device before it goes there, such as `float8_linears`
     "Load an oracle, all parts but the text encoders. `UserError`: what is missing, in one line."
     name = oracle_name(name_or_path)
     folder = find_oracle(name)
@@ -150,7 +151,7 @@ def from_pretrained(cls:Oracle,
     prompts |= encode_unknown(str(name), family, texts, prompts, model_index(folder, 'transformer/config.json'), device, dtype)
     vae = on_device(load_part(folder, 'vae', torch_dtype=torch.float32, use_safetensors=True), device, f'{name}: vae')
     net = load_part(folder, 'transformer', torch_dtype=dtype, use_safetensors=True)
-    if prepare: prepare(net)
+    if prepare: prepare(net, device)
     net = on_device(net, device, f'{name}: transformer')
     scheduler,license = load_part(folder, 'scheduler'),model_license(folder)
     return cls(net, vae, scheduler, prompts, str(name), folder, guidance_mode, license, index)
@@ -190,7 +191,7 @@ def encode(self:Oracle, x): # images B×3×H×W in [0,1], sides multiples of `mu
     h,w = x.shape[-2:]
     if h%self.multiple or w%self.multiple:
         raise UserError(f'sides {h}×{w} are no multiples of {self.multiple}: pad_to_multiple(x, {self.multiple})')
-    z = self.vae.encode((2*x-1).to(self.vae.device, self.vae.dtype)).latent_dist.mode().float()
+    z = self.vae.encode((2*x-1).to(*placed(self.vae))).latent_dist.mode().float()
     return self.family.scale(self.vae, z)
 
 # %% ../nbs/32_oracle.ipynb #99ac4eb7
@@ -201,10 +202,11 @@ def decode(self:Oracle, z): # scaled latents B×C×h×w
     if not z.isfinite().all():
         raise UserError(f'{(~z.isfinite()).sum()} latent values are not finite: the flow diverged; lower the '
                         'guidance, take more steps, and load in bfloat16 or float32 if this is float16')
-    z = self.family.unscale(self.vae, z.to(self.vae.device, torch.float32))
-    x = self.vae.decode(z.to(self.vae.dtype)).sample.float()
+    device,dtype = placed(self.vae)
+    z = self.family.unscale(self.vae, z.to(device, torch.float32))
+    x = self.vae.decode(z.to(dtype)).sample.float()
     if not x.isfinite().all():
-        raise UserError(f'the latents are finite but the autoencoder overflowed in {self.vae.dtype}: its weights '
+        raise UserError(f'the latents are finite but the autoencoder overflowed in {dtype}: its weights '
                         'are broken, or it was cast (oracle.vae.float() undoes that)')
     return (x/2 + .5).clamp(0, 1)
 
@@ -224,15 +226,21 @@ def grid(self:Oracle, steps, # solver steps
 @patch
 def learn(self:Oracle, texts): # prompts that will be asked
     "Encode those prompts that are not known yet. `UserError`: there are no text encoders; lists the known prompts."
-    net = self.transformer
-    self.prompts.update(encode_unknown(self.name, self.family, texts, self.prompts, net.config, self.device, net.dtype))
+    if all(o in self.prompts for o in texts): return
+    net,(device,dtype) = self.transformer,placed(self.transformer)
+    self.prompts.update(encode_unknown(self.name, self.family, texts, self.prompts, net.config, device, dtype))
 
 @patch
 def embed(self:Oracle, prompts): # list of P texts
-    "Give prompts as the transformer takes them, embeds P×T×D and pooled P×D', encoded now if they are not known."
+    "Give prompts as the transformer takes them, embeds P×T×D and pooled P×D', encoded now if they are not known, stacked once for a batch."
     self.learn(prompts)
-    here = {p: [o.to(self.device) for o in self.prompts[p]] for p in dict.fromkeys(prompts)}
-    return tuple(map(torch.stack, zip(*(here[p] for p in prompts))))
+    key,given = (*prompts, self.device),[self.prompts[p] for p in prompts]
+    known = self.stacked.get(key)
+    if known is None or any(a is not b for a,b in zip(known[0], given)):
+        if len(self.stacked)>8: self.stacked.clear()
+        here = {p: [o.to(self.device) for o in self.prompts[p]] for p in dict.fromkeys(prompts)}
+        self.stacked[key] = known = given,tuple(map(torch.stack, zip(*(here[p] for p in prompts))))
+    return known[1]
 
 # %% ../nbs/32_oracle.ipynb #b32be25a
 @patch

@@ -63,7 +63,7 @@ POCKET_RATES = dict(restore=(1.1e-6, XEON), evaluate=(1.4e-6, EPYC), # seconds p
                     refine=(.0157, XEON),  # per evaluation of a tile of 64×64 in a batch of 16
                     finetune=(.23, EPYC))  # per iteration of 16 crops of 64×64
 FLUX_SOURCE = "measured on one H200 at FLUX.1-dev's shapes with random weights"
-FLUX_RATES = {None: {512: (.0790, .0537), 1024: (.181, .175)}, # seconds per evaluation and image: one a batch, several
+FLUX_RATES = {'eager': {512: (.0790, .0537), 1024: (.181, .175)}, # seconds per evaluation and image: one a batch, several
               'compile': {512: (.0790, .0398), 1024: (.141, .133)}, # what was not measured compiled is the rate without
               'fp8,compile': {512: (.0790, .0398), 1024: (.141, .0998)}}
 FLUX_VAE = .186 # seconds to encode and decode 1024×1024
@@ -71,9 +71,9 @@ FLUX_1 = 'black-forest-labs/FLUX.1-dev', 'black-forest-labs/FLUX.1-schnell'
 
 def flux_seconds(size, # width and height of an image or a tile, pixels
                  batch=1, # images at once
-                 speed=None): # as the setting
+                 speed='eager'): # as the setting
     "Seconds of an evaluation on one H200 for each image: between and beyond the two sizes that were measured, by area"
-    small, large = (FLUX_RATES.get(speed, FLUX_RATES[None])[n][batch > 1] for n in (512, 1024))
+    small, large = (FLUX_RATES.get(speed, FLUX_RATES['eager'])[n][batch > 1] for n in (512, 1024))
     area = size[0]*size[1]/2**20
     return large*area if area > 1 else small + (large - small)*max(0, area - .25)/.75
 
@@ -106,7 +106,7 @@ def refine_seconds(s, # settings
         f = max(1, (s['min_side'] or 0)/min(size))
         size = [o*f for o in size]
         tile = [min(o, s['tile'] or o) for o in size]
-        return tile_count(size, s['tile'], s['overlap'])*(evaluations_each(s)*flux_seconds(tile, s['refine_batch'], s['speed'])
+        return tile_count(size, s['tile'], s['overlap'])*(evaluations_each(s)*flux_seconds(tile, s['refine_batch'] or 4, s['speed'] or 'compile')
                                                          + FLUX_VAE*tile[0]*tile[1]/2**20)
     return [one(o) for o in sizes if min(o)], FLUX_SOURCE
 

@@ -7,17 +7,19 @@ __all__ = ['Refiner', 'refine_folder', 'Denoiser']
 
 # %% ../nbs/49_refine_folder.ipynb #d186cbd3
 import time
+from collections import Counter
+from dataclasses import replace
 from fastcore.basics import patch, store_attr
-from .console import STOPS, cause, reason
+from .console import STOPS, cause, duration, reason
 from .files import UserError, append_jsonl
-from .folder_map import FolderMap
+from .folder_map import FolderMap, image_size
 from .images import read_image
 from .pictures import picture_size
 
 # %% ../nbs/49_refine_folder.ipynb #c8c38684
 class Refiner(FolderMap):
     "Refine the restored images of a folder to targets in another"
-    label = 'refine'
+    label, sampled = 'refine', 16 # of so many images one is also decoded as it was encoded, for `vae_psnr`
     def __init__(self,
         oracle,        # `Oracle`
         files,         # id -> restored image
@@ -28,18 +30,128 @@ class Refiner(FolderMap):
         lq=None,       # id -> degraded image, which the gate's scores look at too
         records=None,  # jsonl file that gets a line for each target
         about=None,    # dict that stands in every record, such as the plan that the settings are of
+        batch_size=None, # most images at once; None: what fills a GPU, 1 on a CPU
         **kwargs,      # of `FolderMap`
     ):
         from lego_nb.gate import scorer
         from lego_nb.options import RefineSettings
         from lego_nb.refinement import check_refine
-        super().__init__(files, out, **kwargs)
+        super().__init__(files, out, batch_size or 1, **kwargs)
         store_attr('oracle,records,gate')
         s = self.settings = settings or RefineSettings()
         check_refine(s, oracle)
         self.lq, self.about, self.prompts = lq or {}, about or {}, {i: p for i, p in (prompts or {}).items() if i in files}
         if gate: scorer(gate, str(oracle.device)) # loads its metrics
         oracle.learn([s.null_prompt, s.prompt, *self.prompts.values()])
+        self.floors, self.padded, self.rows = {*list(files)[::self.sampled]}, {}, {}
+        if oracle.compiled is not None or not batch_size: self.arrange(batch_size)
+
+# %% ../nbs/49_refine_folder.ipynb #bdddf6a5
+@patch
+def arrange(self:Refiner,
+    batch_size=None, # most images at once; None: what fills the device
+):
+    "Choose what each image is padded to, where the oracle is compiled, and how many of a size go together"
+    from lego_nb.refinement import enlarged_size
+    from lego_nb.shapes import even_batch, few_sizes, tile_side
+    s, m = self.settings, self.oracle.multiple
+    sizes = {i: enlarged_size(h, w, s.min_side) for i in self.files for w, h in [image_size(self.files[i])] if h}
+    if self.oracle.compiled is not None:
+        whole = {o for o in sizes.values() if not tile_side(*o, m, s.max_tokens, s.tile) or max(o) <= (s.tile or 0)}
+        to = few_sizes([o for o in sizes.values() if o in whole], 4, m)
+        self.padded = {i: to.get(o, o) for i, o in sizes.items()}
+    kinds = Counter(self.shape(i) for i in sizes)
+    self.rows = {o: even_batch(n, batch_size or self.fitting(o)) for o, n in kinds.items()}
+    self.batch_size = max(self.rows.values(), default=self.batch_size)
+
+@patch
+def fitting(self:Refiner,
+    size, # width and height of images
+):
+    "Count how many images fill a GPU; 1 on a CPU"
+    from lego_nb.attention import feature_bytes, free_room
+    from lego_nb.refinement import enlarged_size
+    from lego_nb.shapes import images_at_once, tile_side
+    o, s = self.oracle, self.settings
+    if o.device.type != 'cuda': return 1
+    h, w = enlarged_size(*size[::-1], s.min_side)
+    side = tile_side(h, w, o.multiple, s.max_tokens, s.tile) or max(h, w)
+    tokens = -(-min(h, side)//o.multiple)*-(-min(w, side)//o.multiple) + len(o.prompts[s.null_prompt][0])
+    twice, net, room = 1 + (o.guidance_mode == 'true_cfg' and s.guidance not in (0, 1)), o.transformer, free_room(o.device)
+    stored = feature_bytes(net, 1, tokens, s.inject_steps*(1 + (s.solver == 'midpoint')), s.inject_blocks, s.inject)
+    stored *= s.features != 'recompute' and s.values_device is None and s.method == 'inversion'
+    return max(images_at_once(net, tokens, room, twice, stored), min(4, images_at_once(net, tokens, room, twice))) # recomputed rather than fewer
+
+# %% ../nbs/49_refine_folder.ipynb #7260d027
+@patch
+def shape(self:Refiner,
+    id, # of an image
+): # width and height of what goes through the oracle
+    "Tell the size that the images of a batch share"
+    return self.padded[id][::-1] if id in self.padded else image_size(self.files[id])
+
+@patch
+def most(self:Refiner,
+    size, # width and height
+):
+    "Tell how many images of a size go together"
+    return self.rows.get(size, self.batch_size)
+
+@patch
+def read(self:Refiner, id): # of an image; in a reader's thread
+    "Read an image and pad it as arranged; what is wrong with it is returned"
+    x = FolderMap.read(self, id)
+    if id not in self.padded or isinstance(x, Exception): return x
+    from lego_nb.refinement import enlarged
+    from lego_nb.images import pad_to
+    return pad_to(enlarged(x[None], self.settings.min_side), *self.padded[id])[0]
+
+# %% ../nbs/49_refine_folder.ipynb #dbfaa270
+@patch
+def original(self:Refiner,
+    id, # of an image
+    x,  # 3×H×W, padded as arranged
+):
+    "Take off what `read` has added"
+    if id not in self.padded: return x
+    from torch.nn.functional import interpolate
+    from lego_nb.refinement import enlarged_size
+    w, h = image_size(self.files[id])
+    rows, columns = enlarged_size(h, w, self.settings.min_side)
+    x = x[..., :rows, :columns]
+    return x if (rows, columns) == (h, w) else interpolate(x[None], (h, w), mode='bicubic', antialias=True).clamp(0, 1)[0]
+
+# %% ../nbs/49_refine_folder.ipynb #0aaf3d4c
+@patch
+def foretell(self:Refiner):
+    "Time short refinements of each shape, and reckon from them the seconds of all batches that are to do"
+    import torch
+    from lego_nb.refinement import refine, refine_grid
+    o, s, total = self.oracle, self.settings, 0
+    steps = len(refine_grid(o, s, 64, 64)) - 1
+    injected = min(s.inject_steps, steps)*(s.method == 'inversion')
+    def took(x, n, k):
+        short = replace(s, steps=n, inject_steps=k, strength=None, t0=s.t0 if s.strength is None else s.strength, min_side=None if self.padded else s.min_side)
+        for _ in range(2): # the first one compiles
+            began = time.perf_counter()
+            refine(o, x, short, ids=[str(k) for k in range(len(x))], floor=[])[0].sum().item()
+        return time.perf_counter() - began
+    for size, n in Counter(self.shape(ids[0]) for ids in self.todo()).items():
+        x = torch.rand(self.most(size), 3, *size[::-1], device=o.device)
+        one, three = took(x, 1, 0), took(x, 3, 0)
+        step, extra = (three - one)/2, took(x, 1, 1) - one if injected else 0
+        total += n*(one - step + steps*step + injected*extra)
+    return total
+
+@patch
+def run(self:Refiner):
+    "Refine what is missing; returns (id, reason) of what failed. With a compiled oracle the plan is said first"
+    groups = [*self.todo()]
+    if self.oracle is not None and self.oracle.compiled is not None and len(groups) > 2:
+        shapes = ', '.join(f'{w}×{h}' for w, h in sorted({self.shape(g[0]) for g in groups}))
+        seconds = self.foretell()
+        self.say(f'         {sum(map(len, groups))} images in {len(groups)} batches of at most {self.batch_size}, of {shapes}; about {duration(seconds)}')
+    return FolderMap.run(self)
 
 # %% ../nbs/49_refine_folder.ipynb #d54f9915
 @patch
@@ -49,30 +161,47 @@ def work(self:Refiner,
 ): # for each image: target, its scores, facts
     "Refine a batch"
     from lego_nb.refinement import refine, step_count
-    began, s, x = time.time(), self.settings, x.to(self.oracle.device)
-    own = [self.prompts.get(i, s.prompt) for i in ids] if self.prompts else None
-    share = len(ids)/step_count(self.oracle, s, *x.shape[-2:])
-    y, info = refine(self.oracle, x, s, ids=ids, prompts=own, callback=lambda *_: self.advance(share))
-    facts = dict(oracle=self.oracle.name, evaluations=info['evaluations'], batch=len(ids), seconds=round((time.time() - began)/len(ids), 3))
-    rows = self.score(ids, y, x) if self.gate else [None]*len(ids)
-    return [(y[k], row, dict(id=i, vae_psnr=round(float(info['vae_psnr'][k]), 2), **facts)) for k, (i, row) in enumerate(zip(ids, rows))]
+    began, s, n, at = time.time(), self.settings, len(ids), self.oracle.device
+    if self.padded: s = replace(s, min_side=None) # they are enlarged
+    full = [*ids, *ids[-1:]*(self.lacking(n, x) if self.oracle.compiled is not None else 0)]
+    x = (x.pin_memory() if at.type == 'cuda' else x).to(at, non_blocking=True)[[*range(n), *[n - 1]*(len(full) - n)]]
+    own = [self.prompts.get(i, s.prompt) for i in full] if self.prompts else None
+    share, floor = n/step_count(self.oracle, s, *x.shape[-2:]), [k for k, i in enumerate(ids) if i in self.floors]
+    y, info = refine(self.oracle, x, s, ids=full, prompts=own, callback=lambda *_: self.advance(share), floor=floor)
+    known = {ids[k]: round(v, 2) for k, v in zip(floor, info['vae_psnr'].tolist())}
+    y, x = ([self.original(i, o) for i, o in zip(ids, images)] for images in (y, x))
+    facts = dict(oracle=self.oracle.name, evaluations=info['evaluations'], batch=n, seconds=round((time.time() - began)/n, 3))
+    rows = self.score(ids, y, x) if self.gate else [None]*n
+    return [(t, row, dict(id=i, **(dict(vae_psnr=known[i]) if i in known else {}), **facts)) for i, t, row in zip(ids, y, rows)]
+
+@patch
+def lacking(self:Refiner,
+    n, # images of a batch
+    x, # these, B×3×H×W
+):
+    "Count the rows that fill a batch up to the length that was compiled"
+    size = tuple(x.shape[-2:])
+    return max(0, min(self.most(size[::-1]), self.fits.get(size, 10**9)) - n)
 
 # %% ../nbs/49_refine_folder.ipynb #88139f83
 @patch
 def score(self:Refiner,
     ids,      # of a batch
-    targets,  # B×3×H×W in [0,1]
+    targets,  # list of 3×H×W in [0,1]
     restored, # as `targets`
 ) -> list:    # of dict(scores, scorer), and `unscored`, the reason, where there are no scores
     "Measure a batch of targets for the gate"
     import torch
     from lego_nb.gate import score_batch, unscored
-    try: return score_batch(targets, restored, torch.stack([read_image(self.lq[i]) for i in ids]) if self.lq else None, self.gate)
+    if len({t.shape for t in targets}) > 1: return [self.score([i], [t], [r])[0] for i, t, r in zip(ids, targets, restored)]
+    try:
+        lq = torch.stack([read_image(self.lq[i]) for i in ids]) if self.lq else None
+        return score_batch(torch.stack([*targets]), torch.stack([*restored]), lq, self.gate)
     except Exception as e:
         if cause(e) in STOPS: raise
         why = reason(e)
     if len(ids) > 1: return [self.score([i], targets[k:k+1], restored[k:k+1])[0] for k, i in enumerate(ids)]
-    return [dict(unscored(self.gate, str(targets.device), bool(self.lq)), unscored=why)]
+    return [dict(unscored(self.gate, str(targets[0].device), bool(self.lq)), unscored=why)]
 
 # %% ../nbs/49_refine_folder.ipynb #fbe35450
 @patch
@@ -98,7 +227,7 @@ def refine_folder(
     files,         # id -> restored image, as from `image_files`
     out,           # folder of targets
     settings=None, # RefineSettings; None: the paper's
-    batch_size=1,  # most images at once
+    batch_size=None, # most images at once; None: what fills a GPU, 1 on a CPU
     **kwargs,      # of `Refiner` and `FolderMap`
 ) -> list:         # of (id, reason), of the images that failed
     "Refine every file that has no target yet. A bad image is noted and the rest goes on"
@@ -120,6 +249,7 @@ class Denoiser(Refiner):
         **kwargs,     # of `FolderMap`
     ):
         FolderMap.__init__(self, files, out, **kwargs)
+        self.oracle, self.padded, self.rows = None, {}, {}
         store_attr('strength,device,gate,records')
         self.lq, self.about, self.prompts = lq or {}, about or {}, {}
     def work(self,

@@ -21,6 +21,7 @@ from .images import apply_tiled, pad_to_multiple
 from .inversion import invert
 from .options import RefineSettings
 from .pixel_metrics import psnr
+from .shapes import tile_side
 
 # %% ../nbs/43_refinement.ipynb #d1ff7c12
 def check_refine(
@@ -68,7 +69,8 @@ def feature_bank(
     if not steps: return
     size = dict(rows=len(z), tokens=oracle.family.tokens(z[:1]).shape[1]+length, blocks=s.inject_blocks, what=s.inject,
                 evaluations=steps*(2 if s.solver=='midpoint' else 1))
-    how = choose_features(s.features, oracle.transformer, s.values_device, **size)
+    twice = 1 + (oracle.guidance_mode=='true_cfg' and s.guidance not in (0, 1))
+    how = choose_features(s.features, oracle.transformer, s.values_device, twice, **size)
     return Values(s.inject_blocks, s.values_device, s.inject, s.inject_tokens, how)
 
 # %% ../nbs/43_refinement.ipynb #a9d75d9f
@@ -132,7 +134,8 @@ def step_count(
 )->int: # calls of the callback of `refine`
     "Count the steps of a batch, there and back, over all tiles"
     h,w = (-(-o//oracle.multiple)*oracle.multiple for o in enlarged_size(height, width, s.min_side))
-    return tile_count((w, h), s.tile, s.overlap)*(1 + (s.method=='inversion'))*(len(refine_grid(oracle, s, 64, 64))-1)
+    tiles = tile_count((w, h), tile_side(h, w, oracle.multiple, s.max_tokens, s.tile), s.overlap)
+    return tiles*(1 + (s.method=='inversion'))*(len(refine_grid(oracle, s, 64, 64))-1)
 
 # %% ../nbs/43_refinement.ipynb #78d1817b
 def refine(
@@ -142,24 +145,26 @@ def refine(
     ids:list=None, # image ids; only sdedit needs them
     callback=None, # called after each step with (step, steps, t, z)
     prompts:list=None, # one for each image; None: that of the settings
-)->tuple: # refined images; dict(evaluations=passes per image, vae_psnr=floor in dB)
+    floor=None, # rows that are also decoded as they were encoded, for `vae_psnr`; None: all
+)->tuple: # refined images; dict(evaluations=passes per image, vae_psnr=floor of those rows in dB)
     "Refine restorations to pseudo-targets, Stage 1 of a batch. `UserError`: settings that cannot work"
-    s,tiles = settings or RefineSettings(),[]
+    s,tiles,rows = settings or RefineSettings(),[],range(len(x)) if floor is None else floor
     check_refine(s, oracle)
     oracle = copy(oracle)
     oracle.guidance_mode = s.guidance_mode or oracle.guidance_mode
     def one(x):
-        tiles.append(x)
+        tiles.append(x.shape)
         owners = ids if len(tiles)==1 or not ids else [f'{id}/{len(tiles)}' for id in ids]
         z = oracle.encode(x)
-        made = refine_latents(oracle, z, refine_grid(oracle, s, *x.shape[-2:]), s, owners, callback, prompts)
-        return torch.cat([oracle.decode(o) for o in (z, made)], 1)
+        made = oracle.decode(refine_latents(oracle, z, refine_grid(oracle, s, *x.shape[-2:]), s, owners, callback, prompts))
+        return torch.cat([made, *(oracle.decode(z[k:k+1]) for k in rows)])
     large = enlarged(x, s.min_side)
     padded,(h,w) = pad_to_multiple(large, oracle.multiple)
-    out = apply_tiled(one, padded, s.tile, s.overlap)[..., :h, :w].to(x)
+    out = apply_tiled(one, padded, tile_side(*padded.shape[-2:], oracle.multiple, s.max_tokens, s.tile), s.overlap)[..., :h, :w].to(x)
     if large is not x: out = F.interpolate(out, x.shape[-2:], mode='bicubic', antialias=True).clamp(0, 1)
-    floor,made = out.split(3, 1)
-    return fix_colour(made, x, s.colour), dict(evaluations=len(tiles)*passes(oracle, s), vae_psnr=psnr(floor, x))
+    made,kept = out[:len(x)],out[len(x):]
+    known = dict(vae_psnr=psnr(kept, x[list(rows)])) if len(kept) else dict(vae_psnr=x.new_zeros(0))
+    return fix_colour(made, x, s.colour), dict(evaluations=len(tiles)*passes(oracle, s)) | known
 
 # %% ../nbs/43_refinement.ipynb #c6490e82
 def null_only(

@@ -42,7 +42,7 @@ def _made_by(settings):
     "What a choice depends on"
     from lego_nb.lego_judge import JudgeSettings
     from lego_nb.options import OracleSettings, RefineSettings, options
-    free = 'control_images', 'refine_batch', 'go_on', 'features', 'values_device'
+    free = 'control_images', 'refine_batch', 'go_on', 'features', 'values_device', 'max_tokens' # crops are smaller
     keys = [k for k in options(RefineSettings, JudgeSettings, ChoiceSettings, OracleSettings) if k not in (*free, 'veto')]
     return json.loads(json.dumps({k: settings[k] for k in keys}, default=str))
 

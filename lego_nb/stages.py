@@ -77,13 +77,14 @@ def load_oracle(run): # `Run`
     "Load the `Oracle` of a run, and say what its licence is"
     import torch
     from lego_nb.oracle import Oracle
-    from lego_nb.speed import check_float8, compile_blocks, float8_linears
+    from lego_nb.speed import check_float8, chosen_speed, compile_blocks, float8_linears
     s, speed = run.settings, (run.settings['speed'] or '').split(',')
     if 'fp8' in speed: check_float8(run.device)
     res = Oracle.from_pretrained(s['oracle'], device=run.device, dtype=s['dtype'] and getattr(torch, s['dtype']), texts=_texts(run),
                                  prepare=float8_linears if 'fp8' in speed else None)
     if run.first: write_json(dict(name=res.name, license=res.license), run/'pseudo/oracle.json')
     run.say(f'Stage 1  the oracle is {res.name}, licence {res.license}')
+    speed = chosen_speed(s['speed'], run.device, res.transformer.num_parameters())
     if 'compile' in speed: compile_blocks(res)
     if 'non-commercial' in res.license.lower() or '-nc' in res.license.lower():
         run.say('         a non-commercial licence: read it before its targets, or what is trained on them, are put to use')
@@ -106,7 +107,7 @@ def _transport(run):
     if run.first and not path.exists():
         fit_files(files, run.data.natural(), s['oracle'].partition(':')[2] or 'pocket', device=run.device, tile=s['tile']).save(path)
     run.meet()
-    transport_folder(load_transport(path, run.device, tile=s['tile']), files, run/'pseudo/targets', batch_size=s['refine_batch'],
+    transport_folder(load_transport(path, run.device, tile=s['tile']), files, run/'pseudo/targets', batch_size=s['refine_batch'] or 8,
                      records=run/f'pseudo/records-{run.shard[0]}.jsonl', note=lambda i, e: run.failures('refine', [(i, e)]),
                      suspects=run.failed(), say=run.say, progress=bars() and run.first)
     run.timed('refine', began, n)

@@ -1,6 +1,6 @@
 """Checks and times on one GPU what a CPU cannot show, in at most eight minutes: parts in order of value, each with a limit.
 
-    python benchmarks/gpu.py [--budget 465] [--parts evaluation,image,...] [--out FOLDER]
+    python benchmarks/gpu.py [--budget 445] [--parts evaluation,image,...] [--out FOLDER]
     python benchmarks/gpu.py --rehearse        (on a CPU, tiny shapes, about two minutes: says nothing about speed)
 
 Every result is a line of FOLDER/gpu.jsonl as soon as it is known; FOLDER/gpu.md is the table. README.md beside this file explains the parts.
@@ -15,7 +15,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 os.environ.setdefault('PYTORCH_ALLOC_CONF', 'expandable_segments:True')
 HERE = Path(__file__).parent
 
-PARTS = dict(evaluation=130, image=75, pocket=70, folder=215, features=30, cells=60, stages=90) # seconds at most
+PARTS = dict(pocket=70, flux=365, cells=45, stages=75) # seconds at most; flux is evaluation, image, eight, folder, memory, features on one model
 
 class TooLong(BaseException): pass
 
@@ -31,7 +31,7 @@ class Lines:
         "Go on after an error, or after `limit` seconds"
         def late(*_): raise TooLong(f'longer than {limit} s')
         old, began = signal.signal(signal.SIGALRM, late), time.perf_counter()
-        signal.alarm(limit)
+        outer = signal.alarm(limit) # seconds that an attempt around this one has left
         try: yield
         except (Exception, TooLong) as e:
             last = traceback.extract_tb(e.__traceback__)[-1]
@@ -39,6 +39,7 @@ class Lines:
         finally:
             signal.alarm(0)
             signal.signal(signal.SIGALRM, old)
+            if outer: signal.alarm(max(1, round(outer - (time.perf_counter() - began))))
             print(f'  [{what}: {time.perf_counter() - began:.1f} s]', flush=True)
 
 
@@ -53,9 +54,12 @@ class Bench:
         self.device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.kw = dict(tokens=8, vae=peers.SMALL_VAE, **peers.SMALL_DEV) if small else {}
         self.how = dict(backend='eager') if small else {} # of `compile_blocks`
-        self.sides = (64, 128) if small else (512, 1024)
+        self.sides, self.oracle = (64, 128) if small else (512, 1024), None
     def start(self):
         import torch
+        if self.oracle: return self
+        import torch._dynamo
+        torch._dynamo.config.recompile_limit = 64 # as many shapes as no run meets
         began = time.perf_counter()
         self.oracle = self.peers.random_oracle(self.device, torch.bfloat16, **self.kw)
         self.rate = self.peers.matmul_rate(self.device)
@@ -95,17 +99,16 @@ class Bench:
 # ---------------------------------------------------------------- parts
 
 def evaluation(b):
-    "One evaluation: ours and diffusers', eager; compiled; in eight bits"
+    "One evaluation: ours and diffusers', eager; compiled"
     from PIL import Image
-    from stage1 import as_loaded
     import numpy as np
-    from lego_nb.speed import compile_blocks, eager_blocks, float8_linears, swap_modules
+    from lego_nb.speed import compile_blocks
     o, (small, large), t = b.start().oracle, b.sides, b.torch
     ours = b.evaluation('eager', small, 1, 5)
     with b.lines.attempt("diffusers' img2img, per evaluation", 40):
         image = Image.fromarray((np.random.rand(small, small, 3)*255).astype('uint8'))
-        two, six = (b.timed(lambda p=b.peer(small, n): p(image), 3) for n in (2, 6))
-        theirs = (six - two)/4
+        few, more = (b.timed(lambda p=b.peer(small, n): p(image), 3) for n in (4, 12))
+        theirs = (more - few)/8
         b.lines.put("diffusers' img2img, eager, per evaluation", s_per_image=round(theirs, 5), ours_over_theirs=round(theirs/ours, 3) if ours else None)
     b.evaluation('eager', small, 8)
     compile_blocks(o, **b.how)
@@ -113,6 +116,11 @@ def evaluation(b):
     b.evaluation('compiled', large, 4)
     once = b.evaluation('compiled', small, 1, 5)
     if once: b.lines.put('compiled against diffusers, batch 1', ratio=round(theirs/once, 3))
+
+def eight(b):
+    "The same evaluations with 8-bit products, quantised on the device"
+    from lego_nb.speed import compile_blocks, eager_blocks, float8_linears, swap_modules
+    o, (small, large), t = b.start().oracle, b.sides, b.torch
     with b.lines.attempt('fp8', 90):
         eager_blocks(o)
         z = t.randn(1, o.vae.config.latent_channels, small//8, small//8, device=b.device)
@@ -124,21 +132,23 @@ def evaluation(b):
         compile_blocks(o, **b.how)
         b.evaluation('fp8, compiled', large, 4)
         b.evaluation('fp8, compiled', small, 8)
+        eager_blocks(o)
+        swap_modules(o.transformer, old)
 
 def image(b):
-    "Whole images as the preset does it against diffusers' img2img; batches that fit, and memory that ends"
+    "Whole images as the preset does it against diffusers' img2img, and the autoencoder"
     import tempfile
     from stage1 import as_loaded, theirs
     from lego_nb.options import RefineSettings
     from lego_nb.refine_folder import Refiner
-    from lego_nb.speed import compile_blocks, eager_blocks
+    from lego_nb.speed import compile_blocks
     o, side, t = b.start().oracle, b.sides[0], b.torch
-    tmp, n = Path(tempfile.mkdtemp()), 4 if b.small else 12
+    tmp, n = Path(tempfile.mkdtemp()), 4 if b.small else 11
     files, s = b.files(side, n, tmp/'in'), RefineSettings(steps=5, inject_steps=1, min_side=None)
     peer, times = b.peer(side, 10), {}
     with b.lines.attempt("diffusers' img2img, whole images", 40):
         few = dict(list(files.items())[:3])
-        times['peer'] = b.timed(lambda: theirs(peer, few, tmp/'peer'), 3)/len(few)
+        with as_loaded(o, {}): times['peer'] = b.timed(lambda: theirs(peer, few, tmp/'peer'), 3)/len(few)
     def folder(name, batch=None):
         import shutil
         def run():
@@ -156,6 +166,22 @@ def image(b):
         x = t.rand(8 if not b.small else 2, 3, side, side, device=b.device)
         z = o.encode(x)
         b.lines.put('autoencoder, per image', encode=round(b.timed(lambda: o.encode(x), 3)/len(x), 5), decode=round(b.timed(lambda: o.decode(z), 3)/len(x), 5))
+    if b.device != 'cuda': return
+    with b.lines.attempt('compiled autoencoder', 60):
+        plain = o.decode(z)
+        o.vae.decoder.forward, kept = t.compile(o.vae.decoder.forward), o.vae.decoder.forward
+        began = time.perf_counter(); made = o.decode(z); b.wait()
+        b.lines.put('decoder compiled, per image', first_s=round(time.perf_counter() - began, 1), decode=round(b.timed(lambda: o.decode(z), 3)/len(z), 5), off=(made - plain).abs().max().item())
+
+def memory(b):
+    "Batches of a size that does not fit are halved"
+    import tempfile
+    from lego_nb.options import RefineSettings
+    from lego_nb.refine_folder import Refiner
+    from lego_nb.speed import eager_blocks
+    o, side, t, n = b.start().oracle, b.sides[0], b.torch, 4 if b.small else 12
+    tmp = Path(tempfile.mkdtemp())
+    files = b.files(side, n, tmp/'in')
     eager_blocks(o)
     with b.lines.attempt('memory ends', 30):
         said = []
@@ -166,19 +192,20 @@ def image(b):
         failed = r.run()
         b.lines.put('memory ends: the batch is halved', failed=len(failed), made=len(list((tmp/'oom').glob('*.png'))), said=' | '.join(said))
         hold = None
-    if b.device != 'cuda': return
-    with b.lines.attempt('compiled autoencoder', 60):
-        plain = o.decode(z)
-        o.vae.decoder.forward, kept = t.compile(o.vae.decoder.forward), o.vae.decoder.forward
-        began = time.perf_counter(); made = o.decode(z); b.wait()
-        b.lines.put('decoder compiled, per image', first_s=round(time.perf_counter() - began, 1), decode=round(b.timed(lambda: o.decode(z), 3)/len(z), 5), off=(made - plain).abs().max().item())
+
+def flux(b):
+    "All that needs FLUX's shapes, on one model"
+    for part in (evaluation, image, eight, folder, memory, features):
+        b.lines.part = part.__name__
+        with b.lines.attempt(part.__name__, 240): part(b)
 
 def pocket(b):
     "The demonstration on the GPU, the judged choice included, against the CPU's numbers"
     import shutil, tempfile
     import torch
     from lego_nb.commands import lego_run
-    from lego_nb.images import image_files, read_image
+    from lego_nb.files import image_files
+    from lego_nb.images import read_image
     from lego_nb.metrics import NO_WEIGHTS, metric, score
     from lego_nb.degrade import DEGRADATIONS, degrade
     from lego_nb.load_restorer import load_restorer
@@ -187,7 +214,8 @@ def pocket(b):
     from lego_nb.pixel_metrics import psnr
     from lego_nb.refinement import refine
     out = Path(tempfile.mkdtemp())
-    few = dict(preset='pocket', iterations=4 if b.small else 100, first_n=4 if b.small else 24, sample=4 if b.small else 12, control_images=2, controls='none')
+    few = dict(preset='pocket', iterations=4 if b.small else 100, first_n=4 if b.small else 16, sample=4 if b.small else 8, control_images=2, controls='none')
+    if b.small: few |= dict(candidates='t0=.3,steps=2,solver=euler', steps=2, inject_steps=0)
     choice = {}
     for dev in (['cuda'] if b.device == 'cuda' else []) + ['cpu']:
         with b.lines.attempt(f'lego_run on {dev}', 60):
@@ -240,7 +268,8 @@ def features(b):
     from lego_nb.attention import choose_features
     from lego_nb.options import RefineSettings
     from lego_nb.refinement import refine
-    o, side, n = b.start().oracle, b.sides[0], 2 if b.small else 8
+    from lego_nb.speed import eager_blocks
+    o, side, n = eager_blocks(b.start().oracle), b.sides[0], 2 if b.small else 8
     x = b.torch.rand(n, 3, side, side, device=b.device)
     for name, how in {'none': dict(inject_steps=0), 'stored': dict(features='store'), 'in main memory': dict(features='store', values_device='cpu'), 'recomputed': dict(features='recompute')}.items():
         with b.lines.attempt(f'features {name}', 30):
@@ -315,7 +344,7 @@ def table(path):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--budget', type=float, default=465, help='seconds for all parts')
+    p.add_argument('--budget', type=float, default=445, help='seconds for all parts')
     p.add_argument('--parts', default=','.join(PARTS), help='which, in order')
     p.add_argument('--out', type=Path, default=Path(os.environ.get('OUT') or 'gpu_results'), help='folder of the results')
     p.add_argument('--rehearse', action='store_true', help='tiny shapes, wherever')

@@ -1,6 +1,6 @@
 """Times a training step of the latent restorer: latents cached or not, compiled or not, and diffusers' own step.
 
-    python benchmarks/stage2.py [--parts step,compiled,wait] [--batch N] [--size N] [--rounds N] [--out FILE]
+    python benchmarks/stage2.py [--parts step,compiled,wait] [--batch N] [--size N] [--rounds N] [--quick] [--out FILE]
 
 With a GPU: the 1.3-billion-parameter restorer at random weights, 512x512, bf16. Without: `tiny`, in float32.
 README.md beside this file tells what is compared with what.
@@ -173,8 +173,8 @@ def steps(args, run, peer, latents, images):
     def ours(batch): return lambda: run.update(batch)
     def theirs(batch): return lambda: peer.step(batch)
     arms = {IMAGES: ours(images), CACHED: ours(latents)}
-    if GPU: arms['ours, autoencoder in the step in bf16'] = half_vae(run.accelerator.unwrap_model(run.model), ours(images))
-    arms |= {THEIRS: theirs(images), f'{THEIRS} given latents': theirs(latents)}
+    if GPU and not args.quick: arms['ours, autoencoder in the step in bf16'] = half_vae(run.accelerator.unwrap_model(run.model), ours(images))
+    if peer: arms |= {THEIRS: theirs(images), f'{THEIRS} given latents': theirs(latents)}
     if 'compiled' in args.parts:
         fast = Compiled(run.accelerator.unwrap_model(run.model).transformer)
         def compiled():
@@ -196,7 +196,7 @@ def measure(args, tmp, full):
     pairs = pictures(tmp, args.size, args.size, 2*args.batch)
     dtype = torch.bfloat16 if full else torch.float32
     cached = cache_latents(restorer, pairs, tmp/'latents', batch_size=4, dtype=str(dtype)[6:], progress=False)
-    run, peer = Adaptation(restorer, cached, None, s, tmp/'run'), Peer(model(full), s)
+    run, peer = Adaptation(restorer, cached, None, s, tmp/'run'), None if args.quick else Peer(model(full), s)
     work, encoding = flops(full, args.size)
     rate = matmul_rate(DEVICE, dtype)
     rows, more = [], {}
@@ -207,8 +207,8 @@ def measure(args, tmp, full):
         for name, f in arms.items(): f(); say(name)
         seconds = interleave({k: repeated(f, n) for k, f in arms.items()}, args.rounds, 1)
         more['seconds'] = seconds = {k: [o/n for o in times] for k, times in seconds.items()}
-        over = {base: speedups(seconds, base) for base in (IMAGES, THEIRS, f'{THEIRS} given latents')}
-        more['over'] = over
+        over = {base: speedups(seconds, base) for base in (IMAGES, THEIRS, f'{THEIRS} given latents') if base in seconds}
+        if peer: more['over'] = over
         for name, o in over[IMAGES].items():
             remark = f'transformer alone {100*work*args.batch/o["seconds"]/rate:.0f} % of the matrix rate'
             if GPU: remark += f'; peak {peak(arms[name]):.0f} GB with the optimizers of both'
@@ -244,9 +244,11 @@ def main():
     p.add_argument('--rounds', type=int, default=10, help='times that everything is measured')
     p.add_argument('--steps', type=int, help='steps of a measurement; default 1 on a GPU, 10 without')
     p.add_argument('--files', type=int, help='pairs of files for the wait; default 256 on a GPU, 64 without')
+    p.add_argument('--quick', action='store_true', help='three kinds of step, few pairs, 20 seconds')
     p.add_argument('--note', default='', help='what else the machine did, for the record')
     p.add_argument('--out', type=Path, help='JSON to write; the table goes beside it as .md')
     args = p.parse_args()
+    if args.quick: args.parts, args.batch, args.rounds, args.steps = 'step,compiled' if GPU else 'step', args.batch or (8 if GPU else 2), 3, args.steps or 1
     args.size, args.batch = args.size or (512 if GPU else 64), args.batch or (32 if GPU else 8)
     args.steps, args.parts = args.steps or (1 if GPU else 10), args.parts.split(',')
     args.files = args.files or (256 if GPU else 64)

@@ -203,7 +203,7 @@ class RefineSettings(Seeded):
     inject_tokens:str = opt('all', of='all image') # the whole sequence, or without the text's tokens
     features:str = opt('auto', of='auto store recompute') # of the inversion; auto stores what fits
     tile:int = opt(None, 16, 10**5, stage='restore') # every stage takes larger images in tiles of this size, pixels
-    max_tokens:int = opt(16384, 64, 10**6) # of one sequence; a larger image is refined in square tiles of as many, 2048 pixels wide with FLUX
+    max_tokens:int = opt(16384, 16, 10**6) # of one sequence; a larger image is refined in square tiles of as many, 2048 pixels wide with FLUX
     overlap:int = opt(64, 0, 10**4) # of tiles, pixels
     min_side:int = opt(512, 1, 10**5, none=True) # images with a shorter side are enlarged to this before refining, pixels
     latent_nudge:float = opt(1., 1e-3, 1e3) # factor on the latents before inversion

@@ -285,7 +285,7 @@ def cells(b):
         try: __import__(name)
         except ImportError:
             sys.modules[name] = m = types.ModuleType(name)
-            m.__getattr__ = lambda k: (lambda *a, **kw: None)
+            m.__path__, m.__getattr__ = [], lambda k: (lambda *a, **kw: None)
             m.__all__, m.show_doc, m.HTML, m.Markdown, m.display = ['show_doc'], *[lambda *a, **k: None]*4
     def names(src, ctx):
         tree, found = ast.walk(ast.parse(src)), set()
@@ -360,7 +360,7 @@ def main():
     for name in args.parts.split(','):
         left = args.budget - (time.time() - began)
         if left < 15: Lines(lines, name).put('left out', reason='no time'); continue
-        limit, start = min(PARTS[name], left), time.time()
+        limit, start = min(PARTS.get(name, 90), left), time.time()
         print(f'== {name}, at most {limit:.0f} s', flush=True)
         command = [sys.executable, __file__, '--child', name, '--out', args.out, *['--rehearse']*args.rehearse]
         try: end = subprocess.run(list(map(str, command)), timeout=limit, env=os.environ | dict(PYTHONPATH=f"{HERE.parent}:{os.environ.get('PYTHONPATH', '')}")).returncode

@@ -1,7 +1,7 @@
 // node look.cjs BROWSER FOLDER SCREENS PAGE...: a line for each fault of a page at 390 and 1280 pixels, light and dark
 const { chromium } = require('playwright-core'), fs = require('fs'), http = require('http'), path = require('path')
 const [browser, folder, screens, ...pages] = process.argv.slice(2)
-const types = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript', '.jpg': 'image/jpeg', '.png': 'image/png', '.svg': 'image/svg+xml', '.woff': 'font/woff' }
+const types = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript', '.jpg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp', '.svg': 'image/svg+xml', '.woff': 'font/woff' }
 const server = http.createServer((request, answer) => {
   const file = path.join(folder, decodeURIComponent(request.url.split('?')[0]))
   if (!fs.existsSync(file)) { answer.writeHead(404); return answer.end() }

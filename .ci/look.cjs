@@ -12,7 +12,7 @@ const look = () => {
   const boxes = [...document.querySelectorAll('main *')].filter(o => o.getBoundingClientRect().right > room + 1)
   const inBox = o => { for (let p = o.parentElement; p; p = p.parentElement) if (/auto|scroll|hidden/.test(getComputedStyle(p).overflowX) && p.tagName != 'BODY') return true }
   const first = boxes.find(o => !inBox(o))
-  return { over: wide - room, what: first && `${first.tagName.toLowerCase()}.${first.className} "${(first.textContent || '').trim().slice(0, 60)}"`,
+  return { over: wide - room, what: first && `${first.tagName.toLowerCase()}.${first.getAttribute('class')} "${(first.textContent || '').trim().replace(/\s+/g, ' ').slice(0, 60)}"`,
            images: [...document.images].filter(o => o.complete && !o.naturalWidth).map(o => o.getAttribute('src').slice(0, 80)), wordless: [...document.images].filter(o => !o.alt.trim()).length }
 }
 server.listen(0, async () => {

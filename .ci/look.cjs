@@ -1,7 +1,7 @@
 // node look.cjs BROWSER FOLDER SCREENS PAGE...: a line for each fault of a page at 390 and 1280 pixels, light and dark
 const { chromium } = require('playwright-core'), fs = require('fs'), http = require('http'), path = require('path')
 const [browser, folder, screens, ...pages] = process.argv.slice(2)
-const types = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript', '.jpg': 'image/jpeg', '.png': 'image/png', '.svg': 'image/svg+xml', '.woff': 'font/woff' }
+const types = { '.html': 'text/html', '.css': 'text/css', '.js': 'text/javascript', '.jpg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp', '.svg': 'image/svg+xml', '.woff': 'font/woff' }
 const server = http.createServer((request, answer) => {
   const file = path.join(folder, decodeURIComponent(request.url.split('?')[0]))
   if (!fs.existsSync(file)) { answer.writeHead(404); return answer.end() }
@@ -12,7 +12,7 @@ const look = () => {
   const boxes = [...document.querySelectorAll('main *')].filter(o => o.getBoundingClientRect().right > room + 1)
   const inBox = o => { for (let p = o.parentElement; p; p = p.parentElement) if (/auto|scroll|hidden/.test(getComputedStyle(p).overflowX) && p.tagName != 'BODY') return true }
   const first = boxes.find(o => !inBox(o))
-  return { over: wide - room, what: first && `${first.tagName.toLowerCase()}.${first.className} "${(first.textContent || '').trim().slice(0, 60)}"`,
+  return { over: wide - room, what: first && `${first.tagName.toLowerCase()}.${first.getAttribute('class')} "${(first.textContent || '').trim().replace(/\s+/g, ' ').slice(0, 60)}"`,
            images: [...document.images].filter(o => o.complete && !o.naturalWidth).map(o => o.getAttribute('src').slice(0, 80)), wordless: [...document.images].filter(o => !o.alt.trim()).length }
 }
 server.listen(0, async () => {

@@ -45,13 +45,16 @@ def wrap(source):
         source = '\n'.join(lines)
 
 
+def comments(source): return [t.string for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT]
+
+
 def wrap_cell(c):
     "Wrap a cell; whether it changed"
     before = ''.join(c['source'])
     if c['cell_type'] != 'code' or re.search(r'^#\|\s*export', before, re.M) or max(map(len, before.split('\n'))) <= most: return False
     try:
         after = wrap(before)
-        if ast.dump(ast.parse(before)) != ast.dump(ast.parse(after)): return False
+        if ast.dump(ast.parse(before)) != ast.dump(ast.parse(after)) or comments(before) != comments(after): return False
     except (SyntaxError, tokenize.TokenError, IndentationError): return False
     c['source'] = after.splitlines(True)
     return after != before

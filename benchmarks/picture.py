@@ -1,6 +1,6 @@
 """Makes the README's picture from a run: one test photograph degraded, restored before and after adaptation, and true, pixel by pixel.
 
-    python benchmarks/picture.py --run runs/pocket [--image coffee] [--out nbs/images/pocket.jpg]
+    python benchmarks/picture.py --run runs/pocket [--image coffee] [--out nbs/images/pocket.webp]
 """
 import argparse
 from pathlib import Path
@@ -20,11 +20,11 @@ def picture(folder, name):
     truth = read_image(files['truth'])[None]
     images = {k: Image.open(f).convert('RGB') for k, f in files.items()}
     w, h = images['truth'].size
-    sheet = Image.new('RGB', (4*w + 3*4, h + 22), 'white')
+    sheet = Image.new('RGBA', (4*w + 3*4, h + 22), (128, 128, 128, 0)) # no white box on a dark page
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for j, (k, image) in enumerate(images.items()):
         text = TITLES[k] if k == 'truth' else f'{TITLES[k]}, {psnr(read_image(files[k])[None], truth).item():.1f} dB'
-        draw.text((j*(w + 4) + w//2, 10), text, 'black', font, anchor='mm')
+        draw.text((j*(w + 4) + w//2, 10), text, (128, 128, 128, 255), font, anchor='mm')
         sheet.paste(image, (j*(w + 4), 22))
     return sheet
 
@@ -32,11 +32,11 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     p.add_argument('--run', type=Path, required=True, help='folder of a finished lego_run')
     p.add_argument('--image', default='coffee', help='test photograph')
-    p.add_argument('--out', type=Path, default=Path(__file__).parents[1]/'nbs/images/pocket.jpg', help='file to write')
+    p.add_argument('--out', type=Path, default=Path(__file__).parents[1]/'nbs/images/pocket.webp', help='file to write')
     args = p.parse_args()
     sheet = picture(args.run/'evaluation/images/ood', args.image)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(args.out, quality=92, subsampling=0, optimize=True)
+    sheet.save(args.out, quality=88, alpha_quality=90, method=6)
     print(f'{args.out}: {sheet.width}x{sheet.height} pixels, {args.out.stat().st_size/1000:.0f} kB')
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['markdown_outputs', 'outside_fences', 'plain_code', 'whole_names', 'link_notebooks', 'notebook_names',
-           'notebook_links', 'readme', 'is_chart', 'tiles', 'see_through', 'plain_words', 'figure_words', 'shown_image',
-           'figures', 'tests_private', 'fold_private']
+           'notebook_links', 'readme', 'is_chart', 'trimmed', 'tiles', 'see_through', 'plain_words', 'figure_words',
+           'shown_image', 'figures', 'tests_private', 'fold_private']
 
 # %% ../nbs/98_site.ipynb #98a00003
 import base64, io, json, re
@@ -82,12 +82,20 @@ def is_chart(a):  # H×W×3, 8 bits
     return bool((a.min(-1) > 245).mean() > .6)
 
 # %% ../nbs/98_site.ipynb #98a00024
+def trimmed(bright,  # H×W: the darkest channel of a photograph
+            most=3):  # rows and columns at each edge
+    "How many rows and columns at the top, bottom, left and right are no photograph but the blur of JPEG on paper"
+    def paper(lines): return next((k for k, l in enumerate(lines[:most]) if l.mean() < 225), min(most, len(lines)))
+    return paper(bright), paper(bright[::-1]), paper(bright.T), paper(bright.T[::-1])
+
 def tiles(a,  # H×W×3, 8 bits
           least=24):  # pixels: what is smaller is text
     "The boxes of an image that hold something larger than text, as slices"
     from scipy.ndimage import find_objects, label
-    boxes = find_objects(label(a.min(-1) < 245)[0])
-    return [b for b in boxes if min(o.stop - o.start for o in b) >= least]
+    bright = a.min(-1)
+    boxes = [b for b in find_objects(label(bright < 245)[0]) if min(o.stop - o.start for o in b) >= least]
+    edges = [trimmed(bright[b]) for b in boxes]
+    return [(slice(y.start + t, y.stop - b), slice(x.start + l, x.stop - r)) for (y, x), (t, b, l, r) in zip(boxes, edges)]
 
 # %% ../nbs/98_site.ipynb #98a00025
 def see_through(a):  # H×W×3, 8 bits

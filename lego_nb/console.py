@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CAUSES', 'STOPS', 'EPILOG', 'cause', 'reason', 'read_options', 'closest', 'config_words', 'version_line',
            'command_parser', 'parse_command', 'Terminated', 'terminable', 'command', 'bars', 'watched', 'duration',
-           'Lines', 'progress', 'versions', 'hardware', 'find_device', 'parse_shard', 'free_memory']
+           'Lines', 'progress', 'versions', 'hardware', 'find_device', 'alone', 'parse_shard', 'free_memory']
 
 # %% ../nbs/04_console.ipynb #27eaec8d
 import argparse, contextlib, difflib, importlib.metadata, json, os, platform, re, signal, sys, threading, time
@@ -294,8 +294,15 @@ def find_device(
     return o.device
 
 # %% ../nbs/04_console.ipynb #b566e1b4
+def alone(): # -> a line, or None
+    "Tell whether `accelerate launch` was asked for several processes and started one, as it does on a CPU"
+    if {'RANK', 'WORLD_SIZE'} & {*os.environ} or not {'ACCELERATE_USE_CPU', 'MASTER_ADDR'} <= {*os.environ}: return
+    return 'accelerate launch was asked for several processes and has started one: torchrun --nproc-per-node N starts N'
+
+
 def parse_shard(shard): # 'i/n', counted from 1; None: what `accelerate launch` or `torchrun` gave this process
     "Read which part of the images is meant: rank, from 0, and world. `UserError`: not of that form"
+    if not shard and (said := alone()): print(said, file=sys.stderr)
     if not shard: return int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     try: i, n = map(int, shard.split('/'))
     except ValueError: raise UserError(f"--shard {shard}: give it as i/n, for example 2/8") from None

@@ -152,7 +152,8 @@ def placed(net): # a network
 
 def lighten(net): # a transformer of diffusers, changed in place and returned
     "Let `Rotations` stand in for `pos_embed`, and note the signatures that every attention would look up in every evaluation."
-    if not isinstance(net.pos_embed, Rotations): net.pos_embed = Rotations(net.pos_embed)
+    if isinstance(net.pos_embed, Rotations): return net
+    net.pos_embed = Rotations(net.pos_embed)
     for call in {type(o.processor).__call__ for o in net.modules() if hasattr(o, 'processor')}: call.__signature__ = inspect.signature(call)
     return net
 

@@ -5,7 +5,7 @@
 
 Every result is a line of FOLDER/gpu.jsonl as soon as it is known; FOLDER/gpu.md is the table. README.md beside this file explains the parts.
 """
-import argparse, json, os, signal, subprocess, sys, time, traceback
+import argparse, importlib.util, json, os, signal, subprocess, sys, time, traceback
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -238,7 +238,7 @@ def pocket(b):
             assert y.is_cuda and y.isfinite().all() and torch.equal(y, again)
     with b.lines.attempt('metrics'):
         r = (x*.9 + .02).clamp(0, 1)
-        off = {k: (score(r.cuda(), metric(k, 'cuda'), x.cuda()).cpu() - score(r, metric(k, 'cpu'), x)).abs().max().item() for k in ('psnr', 'ssim', 'niqe-pocket', *NO_WEIGHTS)}
+        off = {k: (score(r.cuda(), metric(k, 'cuda'), x.cuda()).cpu() - score(r, metric(k, 'cpu'), x)).abs().max().item() for k in ('psnr', 'ssim', 'niqe-pocket', *(NO_WEIGHTS if importlib.util.find_spec('pyiqa') else ()))}
         b.lines.put('metrics, GPU to CPU', largest=max(off.values()), of=max(off, key=off.get))
 
 def folder(b):
@@ -285,8 +285,8 @@ def cells(b):
         try: __import__(name)
         except ImportError:
             sys.modules[name] = m = types.ModuleType(name)
-            m.__path__, m.__getattr__ = [], lambda k: (lambda *a, **kw: None)
-            m.__all__, m.show_doc, m.HTML, m.Markdown, m.display = ['show_doc'], *[lambda *a, **k: None]*4
+            m.__path__, m.__all__ = [], ['show_doc']
+            m.show_doc = m.HTML = m.Markdown = m.display = m.Image = lambda *a, **k: None
     def names(src, ctx):
         tree, found = ast.walk(ast.parse(src)), set()
         for o in tree:

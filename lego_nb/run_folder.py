@@ -200,8 +200,7 @@ def keep(self:Run, model, # restorer
     model.save_pretrained(tmp)
     for f in (*tmp.rglob('*'), tmp): on_disk(f)
     if (self/f'checkpoints/{name}').exists(): (self/f'checkpoints/{name}').rename(old)
-    tmp.rename(self/f'checkpoints/{name}')
-    on_disk(self/'checkpoints')
+    on_disk(tmp.rename(self/f'checkpoints/{name}').parent)
     self.mark(done=[f'finetune {name}'])
     self.clear(name)
 
@@ -212,8 +211,7 @@ def clear(self:Run, name): # adapted, old-pairs, supervised, ...
     if name == 'adapted' and (state/'metrics.jsonl').exists(): os.replace(state/'metrics.jsonl', self/'checkpoints/log.jsonl')
     if (state/'logs').exists(): # for TensorBoard
         shutil.rmtree(self/f'checkpoints/logs/{name}', ignore_errors=True)
-        (self/'checkpoints/logs').mkdir(exist_ok=True)
-        os.replace(state/'logs', self/f'checkpoints/logs/{name}')
+        os.renames(state/'logs', self/f'checkpoints/logs/{name}')
     for f in (state, old): shutil.rmtree(f, ignore_errors=True)
 
 # %% ../nbs/85_run_folder.ipynb #4d23c048

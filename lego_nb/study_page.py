@@ -23,7 +23,7 @@ def packed(
     Image.fromarray(x.permute(1, 2, 0).numpy()).save(buffer, 'webp', lossless=True, method=0)
     return buffer.getvalue()
 
-# %% ../nbs/66_study_page.ipynb #d3239b70
+# %% ../nbs/66_study_page.ipynb #d3239b6f
 KEYS = {'1': 'left', '2': 'same', '3': 'right', '0': 'undo'}
 LABELS = dict(left='Left', same='Equally Good/Bad', right='Right', undo='Undo')
 
@@ -33,6 +33,7 @@ def _over(button, picture): # both in one cell of a grid: a click on the picture
     picture.layout.grid_area = 'one'
     return w.GridBox([picture, button], layout=dict(grid_template_areas='"one"', grid_template_columns='100%'))
 
+# %% ../nbs/66_study_page.ipynb #d3239b70
 def study_widget(
     study,   # `Study`
     rater,   # a name

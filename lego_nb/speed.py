@@ -72,7 +72,7 @@ def compile_blocks(oracle,        # `Oracle`, changed in place and returned
     config,shapes = torch._dynamo.config,set()
     config.recompile_limit = max(config.recompile_limit, 4*most) # a shape has variants: the first block, those behind it
     def compiled(block):
-        eager,fast = block.forward,torch.compile(block.forward, dynamic=dynamic, fullgraph=True, **kwargs)
+        eager,fast = block.forward,torch.compile(block.forward, dynamic=dynamic, **dict(fullgraph=True) | kwargs)
         def forward(*args, **kwargs):
             if any(map(watched, block.modules())): return eager(*args, **kwargs)
             shape = tuple((args[0] if args else kwargs['hidden_states']).shape)

@@ -10,6 +10,7 @@ __all__ = ['LDM', 'MIX', 'TABLES', 'NAMES', 'SPLITS', 'HELD', 'paper_table', 'nu
 # %% ../../nbs/experiments/claims.ipynb #2508be3c
 import csv, functools, re
 from importlib import resources
+from statistics import fmean
 from ..evaluation import caption, crossed_ci, signed
 from ..settings import PRESETS
 
@@ -99,9 +100,10 @@ def scores_of(
     split='ood', # of the rows
 ):               # dict (seed, photograph) -> mean over images
     "Take one metric of one model."
-    import pandas as pd
-    mine = [r for r in rows if (r['model'], r['metric'], r['split']) == (model, metric, split)]
-    return pd.DataFrame(mine).groupby(['seed', 'photograph'])['value'].mean().to_dict() if mine else {}
+    found = {}
+    for r in rows:
+        if (r['model'], r['metric'], r['split']) == (model, metric, split): found.setdefault((r['seed'], r['photograph']), []).append(r['value'])
+    return {k: fmean(v) for k, v in sorted(found.items())}
 
 # %% ../../nbs/experiments/claims.ipynb #727238d4
 @functools.lru_cache

@@ -151,6 +151,14 @@ def lego_report(
     return lego_run(out=out, stages='report')
 
 # %% ../nbs/89_commands.ipynb #66e91e49
+def _scores_fault(path):
+    "What is wrong with a scores file, None where nothing is"
+    from lego_nb.evaluation import incomplete, read_scores
+    if not path.exists(): return None
+    try: lost = incomplete(read_scores(path))
+    except UserError as e: return str(e)
+    return f'{path}: scores of {", ".join(" ".join(o) for o in lost)} are missing; lego_evaluate makes them' if lost else None
+
 @command
 def lego_status(
     out:str='runs/pocket', # run folder
@@ -170,6 +178,7 @@ def lego_status(
     trained = [f'checkpoints/{m}' for m, why in models.items() if not why or (out/f'checkpoints/{m}').exists()]
     for name in (*trained, 'evaluation/scores.csv', 'report.html'):
         print(f"  {name}: {'there' if (out/name).exists() else 'not yet'}")
+    if line := _scores_fault(out/'evaluation/scores.csv'): print(f'  {line}')
     failed, todo = run.failed(), again(run.anew())
     print(f'  {len(failed)} failed ({grouped(failed)}), see {out}/failed*.jsonl' if failed else '  none failed')
     if todo: print(f'  inputs have changed, to be done again: {todo}')

@@ -99,6 +99,8 @@ def command_parser(func): # a documented function; its `headings`, of `with_opti
     parser = anno_parser(func, prog=func.__name__)
     parser.epilog = EPILOG
     for a in parser._actions: a.option_strings = [o.replace('_', '-') for o in a.option_strings] # fastcore 1 and 2 differ
+    for a in parser._actions:
+        if a.type is bool_arg: a.nargs, a.const = '?', True # --go-on is --go-on 1
     parser._option_string_actions = {o: a for a in parser._actions for o in a.option_strings}
     def error(message):
         wrong, flags = re.search(r'unrecognized arguments: (--[\w-]+)', message), parser._option_string_actions
@@ -268,7 +270,8 @@ def progress(
 # %% ../nbs/04_console.ipynb #f0c5329f
 def versions():
     "Name the installed versions of the libraries that decide a result"
-    return _installed('lego-nb torch torchvision diffusers accelerate pyiqa spandrel scikit-image numpy'.split())
+    from lego_nb import __version__ # metadata of an editable install may be older
+    return _installed('lego-nb torch torchvision diffusers accelerate pyiqa spandrel scikit-image numpy'.split()) | {'lego-nb': __version__}
 
 # %% ../nbs/04_console.ipynb #a82d5081
 def hardware():

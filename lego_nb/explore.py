@@ -6,7 +6,7 @@
 __all__ = ['chosen_square', 'Walk', 'walk_through', 'walk_figure', 'opinion', 'explore']
 
 # %% ../nbs/96_explore.ipynb #d9d1edaa
-import functools
+import functools, re
 from dataclasses import dataclass, replace
 from .files import UserError
 
@@ -113,13 +113,20 @@ def explore(
     def update(*_):
         line.value = 'refining…'
         box.settings = replace(settings, t0=sliders[0].value, guidance=sliders[1].value)
-        box.walk = walk(id(box.square), sliders[0].value, sliders[1].value)
+        try: box.walk = walk(id(box.square), sliders[0].value, sliders[1].value)
+        except UserError as e:
+            line.value = str(e)
+            return
         line.value, picture.value = opinion(box.walk), print_figure(walk_figure(box.walk, sliders[0].value))
     def uploaded(change):
         if not change['new']: return
-        try: box.square = chosen_square(bytes(change['new'][-1]['content']), side)
-        except (UserError, OSError) as e: line.value = str(e)
-        else: update()
+        try: square = chosen_square(bytes(change['new'][-1]['content']), side)
+        except (UserError, OSError) as e: line.value = re.sub(r'\S*/tmp\w+', 'the photograph', str(e))
+        else:
+            if min(square.shape[-2:]) < 32: line.value = f'{square.shape[-1]}×{square.shape[-2]} pixels are too few: take a photograph of 32 pixels or more'
+            else:
+                box.square = square
+                update()
     for o in sliders: o.observe(update, 'value')
     upload.observe(uploaded, 'value')
     update()

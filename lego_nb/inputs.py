@@ -253,6 +253,7 @@ def run_command(settings, # of a run
     "Write the command that starts a run"
     preset = {**PRESETS[settings['preset']], **dict.fromkeys(FOLDERS)}
     own = {k: v for k, v in settings.items() if v is not None and k in preset and v != preset[k]}
+    if settings.get('t0') and not settings.get('candidates') and preset.get('candidates') and settings.get('choose') != 'gate': own.setdefault('t0', settings['t0']) # which takes the place of the grid
     def word(v): return shlex.quote(','.join(map(str, v)) if isinstance(v, (list, tuple)) else str(v))
     words = dict(preset=settings['preset'], **own, out=out)
     return ' '.join(['lego_run', *(f'{option(k)} {word(v)}' for k, v in words.items())])

@@ -13,7 +13,7 @@ from .calibration import score_histogram
 from .control import control_lines
 from .controls import findings, read_targets
 from .drift import drift_line
-from .evaluation import MODELS, SPLITS, gains, model_lines, paired_gain, photograph_lines, read_scores, shown_metrics
+from .evaluation import MODELS, SPLITS, gains, incomplete, model_lines, paired_gain, photograph_lines, read_scores, shown_metrics
 from .figures import detail_box, gains_plot, loss_plot, pick
 from .files import UserError, atomic_path, image_files, read_jsonl
 from .options import GateSettings
@@ -112,15 +112,16 @@ def _results(r):
     if 'psnr' not in have: ways = {m: 'lower' if lower_is_better(m) else 'higher' for m in sorted(have)}
     shown, targets = shown_metrics(r.scores), read_targets(r.folder)
     tables = [model_lines(r.scores, *o) for o in shown] + [model_lines(targets, split='unlabelled', base='restored')]*bool(targets)
-    return dict(headlines=findings(r.folder, r.scores), ways=ways, tables=tables, photographs=[photograph_lines(r.scores, *o) for o in shown],
+    lost = [f'Incomplete: scores of {m} ({SPLITS.get(s, s)}) are missing, so nothing below compares with it; lego_evaluate makes them.' for m, s in incomplete(r.scores)]
+    return dict(headlines=lost + findings(r.folder, r.scores), ways=ways, tables=tables, photographs=[photograph_lines(r.scores, *o) for o in shown],
                 chart=svg(lambda: gains_plot(r.scores)) if gains(r.scores) else '')
 
 # %% ../nbs/83_report.ipynb #c83a0011
 def _asked(r):
     "What was done, in a sentence"
-    s = r.settings
+    s, restored = r.settings, sum(1 for _ in (r.folder/'pseudo/restored').rglob('*.png'))
     kept = sum(p['kept'] for p in r.pseudo)
-    said = [f"The restorer {s.get('restorer') or 'given'} was to be adapted to {len(r.pseudo) or 'some'} images without ground truth"]
+    said = [f"The restorer {s.get('restorer') or 'given'} was to be adapted to {len(r.pseudo) or restored or 'some'} images without ground truth"]
     if r.pseudo: said += [f"the oracle {s.get('oracle')} refined what it makes of them, and {kept} of these targets {'was' if kept == 1 else 'were'} kept"]
     if 'adapted' in r.logs: said += ['the restorer was fine-tuned on them' + (" and on in-distribution pairs" if s.get('id_ratio') else '')]
     return '; '.join(said) + '.'

@@ -337,7 +337,7 @@ def open_run(run, # `Run`
             (run/'pseudo/metadata.jsonl').unlink(missing_ok=True) # decided by other settings; the scores are in the records
         for line in run.data.remarks() if fresh and run.root == run.out else (): run.say(f'Data     {line}')
         if lead: take_in(run, change, now)
-        if fresh: write_json(dict(settings=run.settings, versions=versions(), hardware=hardware(), started=time.strftime('%Y-%m-%d')), run/'config.json')
+        if fresh or not (run/'config.json').exists(): write_json(dict(settings=run.settings, versions=versions(), hardware=hardware(), started=time.strftime('%Y-%m-%d')), run/'config.json')
         if run.holder: run.holder.at_work()
     return run
 

@@ -16,7 +16,7 @@ def chosen_square(
     side=96,   # of the square, pixels
     at=None,   # its top and left; None: where the most detail is
 ):             # 3×side×side, smaller where the image is
-    "Take a square of a photograph. `UserError`: no image, or none there"
+    "Take a square of a photograph. `UserError`: no image, none there, or too small a one"
     import tempfile, torch
     from lego_nb.figures import detail_box
     from lego_nb.images import read_image
@@ -28,6 +28,7 @@ def chosen_square(
     h, w = x.shape[-2:]
     top, left, side = (*at, side) if at else detail_box(x, side)
     if not (0 <= top < h and 0 <= left < w): raise UserError(f'no square at {top}, {left}: the image has {h}×{w} pixels')
+    if min(side, h, w) < 32: raise UserError(f'{min(side, w)}×{min(side, h)} pixels are too few: take 32 or more')
     return x[:, top:top + side, left:left + side]
 
 # %% ../nbs/96_explore.ipynb #b99304cc
@@ -113,20 +114,13 @@ def explore(
     def update(*_):
         line.value = 'refining…'
         box.settings = replace(settings, t0=sliders[0].value, guidance=sliders[1].value)
-        try: box.walk = walk(id(box.square), sliders[0].value, sliders[1].value)
-        except UserError as e:
-            line.value = str(e)
-            return
+        box.walk = walk(id(box.square), sliders[0].value, sliders[1].value)
         line.value, picture.value = opinion(box.walk), print_figure(walk_figure(box.walk, sliders[0].value))
     def uploaded(change):
         if not change['new']: return
-        try: square = chosen_square(bytes(change['new'][-1]['content']), side)
+        try: box.square = chosen_square(bytes(change['new'][-1]['content']), side)
         except (UserError, OSError) as e: line.value = re.sub(r'\S*/tmp\w+', 'the photograph', str(e))
-        else:
-            if min(square.shape[-2:]) < 32: line.value = f'{square.shape[-1]}×{square.shape[-2]} pixels are too few: take a photograph of 32 pixels or more'
-            else:
-                box.square = square
-                update()
+        else: update()
     for o in sliders: o.observe(update, 'value')
     upload.observe(uploaded, 'value')
     update()

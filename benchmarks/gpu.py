@@ -91,7 +91,7 @@ class Bench:
         from lego_nb.images import write_image
         g = self.torch.Generator().manual_seed(0)
         return {f'{k:02}': write_image(self.torch.rand(3, side, side, generator=g), Path(folder)/f'{k:02}.png') for k in range(n)}
-    def peer(self, side, steps, out=None):
+    def peer(self, steps):
         "diffusers' img2img as its users call it: a function of a PIL image"
         return self.peers.img2img_peer(self.oracle, steps)
 
@@ -107,7 +107,7 @@ def evaluation(b):
     ours = b.evaluation('eager', small, 1, 5)
     with b.lines.attempt("diffusers' img2img, per evaluation", 40):
         image = Image.fromarray((np.random.rand(small, small, 3)*255).astype('uint8'))
-        few, more = (b.timed(lambda p=b.peer(small, n): p(image), 3) for n in (4, 12))
+        few, more = (b.timed(lambda p=b.peer(n): p(image), 3) for n in (4, 12))
         theirs = (more - few)/8
         b.lines.put("diffusers' img2img, eager, per evaluation", s_per_image=round(theirs, 5), ours_over_theirs=round(theirs/ours, 3) if ours else None)
     b.evaluation('eager', small, 8)
@@ -149,7 +149,7 @@ def image(b):
     o, side, t = b.start().oracle, b.sides[0], b.torch
     tmp, n = Path(tempfile.mkdtemp()), 4 if b.small else 11
     files, s = b.files(side, n, tmp/'in'), RefineSettings(steps=5, inject_steps=1, min_side=None)
-    peer, times = b.peer(side, 10), {}
+    peer, times = b.peer(10), {}
     with b.lines.attempt("diffusers' img2img, whole images", 40):
         few = dict(list(files.items())[:3])
         with as_loaded(o, {}): times['peer'] = b.timed(lambda: theirs(peer, few, tmp/'peer'), 3)/len(few)

@@ -59,19 +59,19 @@ def judged(judge, rows, r, t):
 
 def table(rows):
     "One line for each domain"
-    from lego_nb.intervals import bootstrap_ci, signed
-    from lego_nb.judge_calibration import over_photographs
-    from lego_nb.lego_judge import STRANGE, by_photograph
+    from lego_nb.intervals import over_photographs, signed
+    from lego_nb.judge_calibration import scores_over_photographs
+    from lego_nb.lego_judge import STRANGE
     lines, facts = ['| faults, restorer | AUC | right sign | foretold, dB | true, dB | stranger than 1 | verdict | chosen: true gain | best plan |', '|---|---|---|---|---|--:|---|---|---|'], {}
     for name in dict.fromkeys(r['domain'] for r in rows):
         own = [r for r in rows if r['domain'] == name]
-        scores = over_photographs(*([r[k] for r in own] for k in ('gain', 'true', 'photograph')))
+        scores = scores_over_photographs(*([r[k] for r in own] for k in ('gain', 'true', 'photograph')))
         plans = {p: [r for r in own if r['plan'] == p] for p in dict.fromkeys(r['plan'] for r in own)}
         def mean(p, k): return sum(r[k] for r in plans[p])/len(plans[p])
         best, strange = max(plans, key=lambda p: mean(p, 'true')), sum(r['strange'] > 1 for r in own)/len(own)
         first = max(plans, key=lambda p: mean(p, 'gain'))
         chosen = first if mean(first, 'gain') > 0 else None
-        told, true = (bootstrap_ci(by_photograph(own, k)) for k in ('gain', 'true'))
+        told, true = (over_photographs(own, k)[0] for k in ('gain', 'true'))
         harm = mean(chosen, 'true') if chosen else 0.
         facts[name] = dict(scores, foretold=told, true=true, strange=strange, chosen=chosen or 'keep', gain=harm, best=best, most=mean(best, 'true'))
         def three(v): return '' if v is None else f'{v[0]:.2f} ({v[1]:.2f} to {v[2]:.2f})'

@@ -77,9 +77,9 @@ def write_demo(out,        # folder; gets id/{lq,gt}, ood, ood_truth, test/{lq,g
     out = Path(out)
     same_settings(dict(crop=crop, seed=seed, most=most), out/'demo.json')
     folders = dict(id_pairs=out/'id', **{o: out/o for o in ('ood', 'ood_truth', 'test', 'test_id')})
-    asked = {p.relative_to(out).parts[0] for k, p in folders.items() if only is None or k in only}
+    folders = {k: p for k, p in folders.items() if only is None or k in only}
     for split, lq, gt, name in DEMO_FOLDERS:
-        if not asked & {Path(lq).parts[0], Path(gt).parts[0]}: continue
+        if not {Path(o).parts[0] for o in (lq, gt)} & {p.name for p in folders.values()}: continue
         clean = demo_images(split, crop, most)
         places = [(out/lq/f'{id}.png', out/gt/f'{id}.png') for id in clean]
         if all(p.exists() for pair in places for p in pair): continue
@@ -87,4 +87,4 @@ def write_demo(out,        # folder; gets id/{lq,gt}, ood, ood_truth, test/{lq,g
         for images, pair in zip(zip(degrade(x, name, list(clean), seed), x), places):
             for image, path in zip(images, pair):
                 if not path.exists(): write_image(image, path)
-    return {k: p for k, p in folders.items() if only is None or k in only}
+    return folders

@@ -101,11 +101,14 @@ def read_scores(
 def incomplete(
     rows:list, # from `read_scores`
 ): # list of (model, split)
-    "Find the models that lack scores which others have of the same images"
-    has, all_of = {}, {}
+    "Find the models that lack a score: one that another model has, or that they have themselves of other images"
+    has, of = {}, {}
     for r in rows:
-        for found, key in ((has, (r['model'], r['split'])), (all_of, r['split'])): found.setdefault(key, set()).add((r['image'], r['metric']))
-    return [k for k, v in has.items() if v != all_of[k[1]]]
+        has.setdefault((r['model'], r['split']), {}).setdefault(r['image'], set()).add(r['metric'])
+        of.setdefault(r['split'], set()).add((r['image'], r['metric']))
+    def lacks(split, images):
+        return len({frozenset(o) for o in images.values()}) > 1 or {(i, m) for i, o in images.items() for m in o} != of[split]
+    return [k for k, images in has.items() if lacks(k[1], images)]
 
 # %% ../nbs/60_evaluation.ipynb #64211b75
 def write_scores(

@@ -121,9 +121,9 @@ def _asked(r):
     "What was done, in a sentence"
     s, restored = r.settings, sum(1 for _ in (r.folder/'pseudo/restored').rglob('*.png'))
     kept = sum(p['kept'] for p in r.pseudo)
-    said = [f"The restorer {s.get('restorer') or 'given'} was to be adapted to {len(r.pseudo) or restored or 'some'} images without ground truth"]
+    said = [f"The restorer {s.get('restorer') or 'given'} was to be adapted to {len(r.pseudo) or restored or 'some'} unlabelled images"]
     if r.pseudo: said += [f"the oracle {s.get('oracle')} refined what it makes of them, and {kept} of these targets {'was' if kept == 1 else 'were'} kept"]
-    if 'adapted' in r.logs: said += ['the restorer was fine-tuned on them' + (" and on in-distribution pairs" if s.get('id_ratio') else '')]
+    if 'adapted' in r.logs: said += ['the restorer was fine-tuned on them' + (" and on old pairs or anchors" if s.get('id_ratio') else '')]
     return '; '.join(said) + '.'
 
 def _head(r):

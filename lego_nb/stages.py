@@ -249,13 +249,11 @@ def evaluate(run): # `Run`
 # %% ../nbs/87_stages.ipynb #f2172451
 def _valid_scores(run, rows):
     "The scores that are of the test images and the models that are there, whole; the others go, with their images"
-    from lego_nb.evaluation import write_scores
+    from lego_nb.evaluation import incomplete, write_scores
     anew, sets, seen = run.anew(), run.data.test_sets(), {}
     for r in rows: seen.setdefault((r['model'], r['split']), set()).add(r['image'])
     other = {s for s in sets if f'judge {s}' in anew or any(k == s and _others(ids, sets[s]) for (_, k), ids in seen.items())}
-    full = {}
-    for r in rows: full.setdefault((r['model'], r['split']), {}).setdefault(r['image'], set()).add(r['metric'])
-    other |= {split for (_, split), of in full.items() if any(o != set().union(*of.values()) for o in of.values())}
+    other |= {split for _, split in incomplete(rows)}
     new = {m for m in run.models() if f'judge {m}' in anew and f'finetune {m}' not in anew}
     kept = [r for r in rows if r['split'] not in other and r['model'] not in new]
     if len(kept) < len(rows):

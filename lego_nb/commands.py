@@ -20,6 +20,19 @@ from .run_folder import JUDGED, Run, grouped
 from .settings import SETTINGS, check_inputs, resolve_settings
 from .stages import go
 
+# %% ../nbs/89_commands.ipynb #6f58a0a0
+def _wanted(stages):
+    "The stages that are named, in their order"
+    named = stages.split(',') if isinstance(stages, str) else list(stages or STAGES)
+    for s in named:
+        if s not in STAGES: raise UserError(f"--stages {s}: choose from {', '.join(STAGES)}")
+    return [s for s in STAGES if s in named]
+
+def _check_judged(out, wanted):
+    "`UserError`: a report is asked for, and nothing to report on"
+    if {'report', 'evaluate'} & {*wanted} == {'report'} and not Path(out, 'evaluation/scores.csv').exists():
+        raise UserError(f'{out}: nothing is judged yet, so there is nothing to report; lego_evaluate --out {out} judges')
+
 # %% ../nbs/89_commands.ipynb #6f58a093
 @command
 @with_options(*SETTINGS.values(), preset=True)
@@ -33,9 +46,7 @@ def lego_run(
     **options,
 ):
     "Adapt a restorer to unlabelled images: every stage of a preset, starting where the run folder is"
-    wanted, part, named = stages.split(',') if isinstance(stages, str) else list(stages or STAGES), parse_shard(shard), bool(out)
-    for s in wanted:
-        if s not in STAGES: raise UserError(f"--stages {s}: choose from {', '.join(STAGES)}")
+    wanted, part, named = _wanted(stages), parse_shard(shard), bool(out)
     launched = not shard and part[1] > 1
     first = not (launched and part[0])
     out = out or default_out(preset, options)
@@ -55,7 +66,7 @@ def lego_run(
     if dry_run:
         from lego_nb.plan import plan_run
         return plan_run(out, settings, wanted, device, part)
-    check_inputs(settings, wanted), check_out(out)
+    check_inputs(settings, wanted), check_out(out), _check_judged(out, wanted)
     if first and not named and out.name != settings['preset']: print(f'Run      {out}', flush=True)
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
         run = Run(out, settings, device, part, launched)

@@ -20,6 +20,7 @@ def chosen_square(
     import tempfile, torch
     from lego_nb.figures import detail_box
     from lego_nb.images import read_image
+    if source is None: raise UserError('no photograph: give a file, its bytes, or an image 3×H×W in [0,1]')
     with tempfile.NamedTemporaryFile() as file:
         if isinstance(source, bytes):
             file.write(source)
@@ -103,18 +104,18 @@ def explore(
     from lego_nb.load_restorer import load_restorer
     from lego_nb.oracle import Oracle
     parts = restorer or load_restorer('pocket'), oracle or Oracle.from_pretrained('pocket'), judge or load_judge()
-    def slider(value, low, high, step, name): return w.FloatSlider(value, min=low, max=high, step=step, description=name, continuous_update=False)
+    def slider(value, low, high, step, name): return w.FloatSlider(value, min=min(low, value), max=max(high, value), step=step, description=name, continuous_update=False)
     sliders = slider(settings.t0, .05, 1., .05, 't0'), slider(settings.guidance, 1., 6., .5, 'w')
     upload, line = w.FileUpload(accept='image/*', description='photograph'), w.Label()
     picture = w.Image(format='png', layout=dict(width='100%', max_width='60rem', height='auto'))
     box = w.VBox([upload, *sliders, line, picture])
     box.upload, box.sliders, box.line, box.picture, box.square = upload, sliders, line, picture, chosen_square(source, side)
     @functools.lru_cache(32)
-    def walk(key, t0, guidance): return walk_through(box.square, replace(settings, t0=t0, guidance=guidance), *parts)
+    def walk(square, t0, guidance): return walk_through(square, replace(settings, t0=t0, guidance=guidance), *parts)
     def update(*_):
         line.value = 'refining…'
         box.settings = replace(settings, t0=sliders[0].value, guidance=sliders[1].value)
-        box.walk = walk(id(box.square), sliders[0].value, sliders[1].value)
+        box.walk = walk(box.square, sliders[0].value, sliders[1].value)
         line.value, picture.value = opinion(box.walk), print_figure(walk_figure(box.walk, sliders[0].value))
     def uploaded(change):
         if not change['new']: return

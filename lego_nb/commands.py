@@ -66,7 +66,7 @@ def lego_run(
     if dry_run:
         from lego_nb.plan import plan_run
         return plan_run(out, settings, wanted, device, part)
-    check_inputs(settings, wanted), check_out(out), _check_judged(out, wanted)
+    check_inputs(settings, wanted), _check_judged(out, wanted), check_out(out)
     if first and not named and out.name != settings['preset']: print(f'Run      {out}', flush=True)
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
         run = Run(out, settings, device, part, launched)

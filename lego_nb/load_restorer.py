@@ -8,7 +8,7 @@ __all__ = ['load_restorer']
 # %% ../nbs/25_load_restorer.ipynb #5f9f5928
 from importlib.resources import files as package_files
 from pathlib import Path
-from .barycenter_net import BarycenterNet # adds itself to NETS
+from .barycenter_net import from_authors # and BarycenterNet adds itself to NETS
 from .files import UserError
 from .latent_restorer import LatentRestorer
 from .restorers import NetRestorer, _config, _read_state, _spandrel
@@ -31,7 +31,7 @@ def load_restorer(
         if loss and cls is LatentRestorer: raise UserError(f'{path}: a LatentRestorer has one loss; leave `loss` out.')
         restorer = cls.from_pretrained(path, **given)
     elif path.is_file():
-        net, facts = _spandrel(_read_state(path), path)
+        net, facts = (net, {}) if (net := from_authors(path)) else _spandrel(_read_state(path), path)
         restorer = NetRestorer(net, **{'loss': 'l1'} | facts | given)
     else: raise UserError(f"No restorer {name_or_path}: give 'pocket', a saved folder or a checkpoint.")
     return restorer.to(device).eval()

@@ -126,7 +126,7 @@ def latent_potential(
 ) -> nn.Sequential:
     "Make a potential on latent maps B×channels×side×side"
     n = channels*(side//4)**2
-    net = nn.Sequential(nn.Conv2d(channels, channels, 4, 4, groups=4), nn.LeakyReLU(.2), nn.Flatten(),
+    net = nn.Sequential(nn.Conv2d(channels, channels, 4, 4, 1, groups=4, bias=False), nn.LeakyReLU(.2), nn.Flatten(),
                         nn.Linear(n, n//4), nn.Linear(n//4, width), nn.LeakyReLU(.2), nn.Linear(width, 1))
     for m in net:
         if hasattr(m, 'weight'): nn.init.normal_(m.weight, std=.02)
@@ -222,27 +222,34 @@ def draw(
 
 # %% ../nbs/76_maximin.ipynb #2d1a03be
 @patch
-def update(
+def objective(
     self: Maximin,
     batch,  # of `draw`
-):
-    "One step of the restorer and, in its turn, one of the potentials"
+) -> tuple:  # the value; the loss of restoration; B weights; the parts of the dual, B each; barycenter features and B sources
+    "Compute what a step of the restorer lowers"
     acc, s, restorer, potentials = self.accelerator, self.settings, *(self.model[k] for k in ('restorer', 'potentials'))
     y, x, k = (batch[o].to(acc.device, non_blocking=True) for o in ('lq', 'gt', 'source'))
     criterion = LOSSES.get(restorer.criterion, restorer.criterion)
     with acc.autocast(): out, z, b = restorer.net.parts(y)
     loss = criterion(out.float(), x).sum()/s.batch_size
-    w = potentials.weights[k]*len(self.sources)/s.batch_size
-    terms = transport_terms(z, b, k, potentials, s)
-    dual = dual_value(terms, w, s)
-    value = s.restoration*loss + (s.barycenter*dual if s.barycenter else 0)
+    w, terms = potentials.weights[k]/s.batch_size, transport_terms(z, b, k, potentials, s)
+    value = s.restoration*loss + (s.barycenter*dual_value(terms, w, s) if s.barycenter else 0)
+    return value, loss, w, terms, b.detach().float(), k
+
+@patch
+def update(
+    self: Maximin,
+    batch,  # of `draw`
+):
+    "One step of the restorer and, in its turn, one of the potentials"
+    acc, s, (value, loss, w, terms, b, k) = self.accelerator, self.settings, self.objective(batch)
     reduce = partial(acc.reduce, reduction='sum') if acc.num_processes > 1 else None
     norms = [move(value, self.params, self.optimizer, s.clip, reduce)]
     if s.barycenter and (self.step + 1) % s.map_steps == 0:
-        price = w @ potentials(b.detach().float()).gather(1, k[:, None])[:, 0]
+        price = w @ self.model['potentials'](b).gather(1, k[:, None])[:, 0]
         norms.append(move(price, self.prices, self.optimizer, s.clip, reduce))
-    means = [w @ o for o in terms.values()]
-    facts = [loss, dual, *means, torch.stack(norms).norm()/acc.num_processes]
+    share = w*len(self.sources)
+    facts = [loss, dual_value(terms, share, s), *(share @ o for o in terms.values()), torch.stack(norms).norm()/acc.num_processes]
     self.pending.append((self.optimizer.param_groups[0]['lr'], torch.stack(facts).detach()))
     self.scheduler.step()
     if self.ema: self.ema.step(self.params)

@@ -134,7 +134,7 @@ class Joint(nn.Module):
     def forward(
         self,
         y,  # degraded: B synthetic images, then B real ones
-        x,  # their targets; those of real images are not looked at
+        x,  # their targets; in place of those of real images, clean images of no pair, looked at where the settings are `unpaired`
         seeds,  # one int for each
     ) -> torch.Tensor:  # B losses of restoration, then B of diffusion
         "Both losses. `UserError`: unequal halves, or sides that the diffusion network cannot halve"
@@ -146,8 +146,12 @@ class Joint(nn.Module):
         weight = ramp(self.updates*self.pace, self.settings.ramp)
         if self.training: self.updates += 1
         loss = LOSSES.get(self.settings.loss)  # None: the restorer's own
-        clean = loss(out[:n], x[:n]) if loss else self.restorer(y[:n], x[:n], seeds[:n])
-        return torch.cat([clean, weight*self.diffusion_loss(x[:n], y, out, seeds[:n])])
+        clean = loss(*map(self.range, (out[:n], x[:n]))) if loss else self.restorer(y[:n], x[:n], seeds[:n])
+        return torch.cat([clean, weight*self.diffusion_loss(x[n:] if self.settings.unpaired else x[:n], y, out, seeds[:n])])
+
+    def range(self, x): # images in [0,1]
+        "Images as both losses see them"
+        return 2*x - 1 if self.settings.symmetric else x
 
 # %% ../nbs/74_diffusion_loss.ipynb #56f5d845
 @patch
@@ -162,7 +166,7 @@ def errors(
     if s.conditions == 'both': sets = [shuffle_hints(*h, mask) for h, mask in zip(sets, drawn['shuffle'])]
     else: sets = [[h[i] for i in CONDITIONS[s.conditions]] for h in sets]
     seen = [torch.cat([x]*n), *(torch.cat(o) for o in zip(*sets))]
-    if s.symmetric: seen = [2*o - 1 for o in seen]
+    seen = [self.range(o) for o in seen]
     noise, gamma = (torch.cat([drawn[k]]*n) for k in ('noise', 'gamma'))
     return noise_error(self.denoiser, seen[0], seen[1:], noise, gamma).chunk(n)
 
@@ -170,7 +174,7 @@ def errors(
 @patch
 def diffusion_loss(
     self: Joint,
-    x,  # truth of the synthetic images, B×3×H×W
+    x,  # truth of the synthetic images, or clean images of no pair, B×3×H×W
     y,  # degraded: B synthetic images, then B real ones
     out,  # their restorations
     seeds,  # B ints
@@ -178,6 +182,6 @@ def diffusion_loss(
     "The diffusion loss, whose gradient reaches both networks"
     s = self.settings
     drawn = {k: v.to(x.device) for k, v in draw_noise(x.shape, seeds, s).items()}
-    if not s.swap or s.conditions != 'both': return self.errors(x, [out], drawn)[0]
+    if not s.swap or s.unpaired or s.conditions != 'both': return self.errors(x, [out], drawn)[0]
     right, wrong = self.errors(x, [out, swap_residuals(y, out)], drawn)
     return (right + contrast(right, wrong, s.margin))/2

@@ -7,6 +7,7 @@ __all__ = ['NOISE_PRESETS', 'noise_settings', 'adapt_noise', 'lego_noise_adaptat
 
 # %% ../nbs/75_noise_adaptation.ipynb #9764dff8
 import copy, os
+from dataclasses import replace
 from pathlib import Path
 from .console import bars, command, find_device
 from .files import UserError, need_folder
@@ -37,6 +38,18 @@ def _unpaired(images):
     alone.items = [(id, lq, lq) for id, lq, *_ in images.items]
     return alone
 
+def _beside_clean(real, clean):
+    "Real images, with a clean image of no pair, cropped for itself, where the target would stand"
+    from lego_nb.datasets import Pairs
+    class BesideClean(Pairs):
+        def sample(self, i, generator):
+            clean.crop, clean.augment = self.crop, self.augment
+            taken = super().sample(i, generator)
+            k = int(torch.randint(len(clean), (), generator=generator))
+            return taken | dict(gt=clean.sample(k, generator)['gt'])
+    import torch
+    return BesideClean(real.items)
+
 def adapt_noise(
     restorer,  # with `predict`; stays as it is
     id_pairs,  # `Pairs` with truth
@@ -45,13 +58,17 @@ def adapt_noise(
     out='noise_adaptation',  # folder for states/ and metrics.jsonl; a run that was stopped there goes on
     progress=True,  # show a bar
     callback=None,  # called with every record of metrics.jsonl: `id` is the loss of restoration, `ood` of diffusion
+    clean=None,  # clean images of no pair, as `ood`: the diffusion network denoises these in place of the truth (the paper's Ex)
 ):  # -> the adapted restorer, of the same kind; the diffusion network is gone
     "Adapt by joint training. `UserError`: what does not fit, other settings in `out`, loss not finite"
     from lego_nb.diffusion_loss import Joint
     from lego_nb.finetune import finetune
     s = settings or NoiseAdaptationSettings()
+    if clean is not None and not len(clean): raise UserError('clean: there is no image')
+    real, s = _unpaired(ood), replace(s, unpaired=clean is not None)
+    if s.unpaired: real = _beside_clean(real, _unpaired(clean))
     joint = Joint(restorer, s, s.batch_size/2/max(len(id_pairs), 1))
-    return finetune(joint, id_pairs, _unpaired(ood), s, out, progress, callback).restorer
+    return finetune(joint, id_pairs, real, s, out, progress, callback).restorer
 
 # %% ../nbs/75_noise_adaptation.ipynb #f2ff8b0e
 @command
@@ -59,6 +76,7 @@ def adapt_noise(
 def lego_noise_adaptation(
     id_pairs:str=None, # in-distribution pairs: a folder with lq/ and gt/
     ood:str=None, # real degraded images without truth: a folder
+    clean:str=None, # clean images of no pair, denoised by the diffusion network in place of the truth (the paper's Ex): a folder
     restorer:str='pocket', # 'pocket', a saved folder, or a checkpoint that spandrel loads
     out:str='noise_adaptation', # folder for states/, metrics.jsonl and the result, adapted/
     preset:str='denoise', # settings to start from: denoise, derain, deblur, pocket
@@ -67,13 +85,13 @@ def lego_noise_adaptation(
 ):
     "Adapt a restorer to real images by a diffusion loss (Denoising as Adaptation)"
     if not (id_pairs and ood): raise UserError('give --id-pairs DIR and --ood DIR')
-    for folder in id_pairs, ood: need_folder(folder)
+    for folder in filter(None, (id_pairs, ood, clean)): need_folder(folder)
     from lego_nb.datasets import Pairs, check_pairs, paired_files, unpaired_files
     from lego_nb.load_restorer import load_restorer
     settings = noise_settings(preset, **options)
     pairs, images = paired_files(id_pairs), unpaired_files(ood)
     check_pairs(pairs)
     model = load_restorer(restorer, find_device(device, os.environ.get('LOCAL_RANK')))
-    adapted = adapt_noise(model, Pairs(pairs), images, settings, out, bars())
+    adapted = adapt_noise(model, Pairs(pairs), images, settings, out, bars(), unpaired_files(clean) if clean else None)
     if int(os.environ.get('RANK', 0)): return # one process writes
     print(f'{adapted.save_pretrained(Path(out)/"adapted")}: {len(pairs)} pairs, {len(images)} real images')

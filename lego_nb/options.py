@@ -311,7 +311,8 @@ class NoiseAdaptationSettings(FinetuneSettings):
     shuffle:bool = True # exchange the two hints of half of the images
     swap:bool = True # the contrastive loss with exchanged residuals
     margin:float = opt(.1, 0, 1e3) # of that loss
-    symmetric:bool = False # the diffusion network sees images in [-1,1] (rain and blur), not [0,1]
+    symmetric:bool = False # images in [-1,1] (rain and blur), not [0,1], in both losses
+    unpaired:bool = opt(False, hidden=True) # the diffusion network denoises clean images of no pair, without swapped residuals
     def check(self):
         "`UserError` for a value out of range, or a batch that has no two halves"
         super().check()

@@ -37,7 +37,8 @@ def _accelerator(settings, out, cpu):
     from accelerate import Accelerator, DistributedType, FullyShardedDataParallelPlugin
     from accelerate.state import AcceleratorState
     from accelerate.utils import DataLoaderConfiguration, GradientAccumulationPlugin, ProjectConfiguration
-    AcceleratorState._reset_state() # it keeps one precision per process
+    alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+    AcceleratorState._reset_state(alone) # it keeps one precision and one device per process
     shards = os.environ.get('ACCELERATE_USE_FSDP', '').lower() == 'true'
     plugin = FullyShardedDataParallelPlugin() if shards else None
     if shards and plugin.fsdp_version != 2:

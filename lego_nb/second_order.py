@@ -9,7 +9,7 @@ __all__ = ['TABLE9', 'QUALITY', 'BLURS', 'filter_each', 'resize_each', 'plan', '
 # %% ../nbs/12_second_order.ipynb #80ba6651
 import math, torch
 import torch.nn.functional as F
-from .degradations import correlate, each, filter2d, gaussian_kernels, jpeg, poisson_counts, sent, sinc_kernels, together, whole
+from .degradations import correlate, each, filter2d, gaussian_kernels, in_one_piece, jpeg, poisson_counts, sent, sinc_kernels, whole
 from .jpeg import taken
 
 # %% ../nbs/12_second_order.ipynb #5a677321
@@ -58,7 +58,8 @@ def _weighted_rows(x, index, weight):
     b,n,*rest = x.shape
     index,rows = index + n*torch.arange(b, device=index.device)[:,None,None],x.reshape(b*n, -1)
     if x.is_cuda: # what weighs nothing is added too: to leave it out the processor would have to wait
-        y = F.embedding_bag(index.flatten(0, 1), rows, mode='sum', per_sample_weights=weight.flatten(0, 1).to(x))
+        starts = torch.arange(0, index.numel(), index.shape[-1], device=x.device)
+        y = F.embedding_bag(index.flatten(), rows, starts, mode='sum', per_sample_weights=weight.flatten().to(x))
         return y.reshape(b, -1, *rest)
     use = weight != 0
     starts = F.pad(use.sum(2).flatten().cumsum(0), (1,0))
@@ -156,7 +157,7 @@ def sized(plan,   # as from `plan`
     def scaled(size, factor): return (torch.tensor([size])*factor[:,None]).long().clamp(min=1)
     first,second,end = plan
     here = first | dict(hw=scaled(full, first['factor'])),second | dict(hw=scaled(size, second['factor'])),end
-    there = iter(together([v for o in here for v in o.values()], device))
+    there = iter(in_one_piece([v for o in here for v in o.values()], device))
     return here,tuple({k: next(there) for k in o} for o in here)
 
 def _packed(x, quality, hw, which):

@@ -15,7 +15,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 os.environ.setdefault('PYTORCH_ALLOC_CONF', 'expandable_segments:True')
 HERE = Path(__file__).parent
 
-PARTS = dict(pocket=70, flux=365, cells=45, stages=75) # seconds at most; flux is evaluation, image, eight, folder, memory, features on one model
+PARTS = dict(pocket=70, flux=365, cells=40, stages=90) # seconds at most; flux is evaluation, image, eight, folder, memory, features on one model
 
 class TooLong(BaseException): pass
 
@@ -240,6 +240,15 @@ def pocket(b):
         with b.lines.attempt(f'degradation {k}'):
             y, again = degrade(x.cuda(), k, list('abcd')), degrade(x.cuda(), k, list('abcd'))
             assert y.is_cuda and y.isfinite().all() and torch.equal(y, again)
+    with b.lines.attempt('copies of a degraded batch'):
+        from torch.profiler import ProfilerActivity, profile
+        many = x.repeat(2, 1, 1, 1).cuda()
+        for k in ('weak', 'strong'):
+            degrade(many, k, list('abcdefgh'))
+            with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen: degrade(many, k, list('abcdefgh')); torch.cuda.synchronize()
+            names = [o.name for o in seen.events()]
+            b.lines.put(f'{k}, 8 a batch: copies to the GPU, kernels, waits', copies=sum('Memcpy HtoD' in o for o in names), kernels=sum('LaunchKernel' in o for o in names),
+                        waits=sum(o == 'cudaStreamSynchronize' for o in names), s_per_image=round(b.timed(lambda: degrade(many, k, list('abcdefgh')))/8, 5))
     with b.lines.attempt('metrics'):
         r = (x*.9 + .02).clamp(0, 1)
         off = {k: (score(r.cuda(), metric(k, 'cuda'), x.cuda()).cpu() - score(r, metric(k, 'cpu'), x)).abs().max().item() for k in ('psnr', 'ssim', 'niqe-pocket', *(NO_WEIGHTS if importlib.util.find_spec('pyiqa') else ()))}
@@ -328,14 +337,16 @@ def stages(b):
     "The benchmarks of the other stages, quick"
     import tempfile
     small, out = b.small, Path(tempfile.mkdtemp())
-    each = {'stage2.py': ['--quick'], 'degradations.py': ['--size', '64' if small else '512', '--images', '2' if small else '32', '--rounds', '1'],
+    each = {'stage2.py': ['--quick'], 'stage0.py --files': ['--size', '64' if small else '512', '--images', '2' if small else '8', '--rounds', '3'], 'degradations.py': ['--size', '64' if small else '512', '--images', '2' if small else '32', '--rounds', '1'],
             'stage0.py': ['--size', '64' if small else '512', '--images', '4' if small else '32', '--rounds', '1', '--few', '--net', 'pocket' if small else 'nafnet']}
     for name, args in each.items():
         with b.lines.attempt(name, 60):
-            r = subprocess.run([sys.executable, HERE/name, *args, '--out', out/f'{name[:-3]}.json'], capture_output=True, text=True, timeout=55)
+            file, *flags = name.split()
+            result = out/f'{len(list(out.iterdir()))}.json'
+            r = subprocess.run([sys.executable, HERE/file, *flags, *args, '--out', result], capture_output=True, text=True, timeout=55)
             if r.returncode: raise RuntimeError(r.stderr.strip()[-300:])
-            for row in json.loads((out/f'{name[:-3]}.json').read_text())['rows']:
-                b.lines.put(f"{name[:-3]}: {row['what']}", **{k: round(v, 5) if isinstance(v, float) else v for k, v in row.items() if k in ('seconds', 'ratio', 'remark')})
+            for row in json.loads(result.read_text())['rows']:
+                b.lines.put(f"{file[:-3]}: {row['what']}", **{k: round(v, 5) if isinstance(v, float) else v for k, v in row.items() if k in ('seconds', 'ratio', 'remark')})
 
 
 # ---------------------------------------------------------------- the parent

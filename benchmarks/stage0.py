@@ -1,10 +1,12 @@
 """Times Stage 0 over a folder against a loop that reads, restores and writes one image after the other.
 
     python benchmarks/stage0.py [--size 64,256,512] [--net pocket,nafnet] [--images N] [--rounds N] [--out FILE]
+    python benchmarks/stage0.py --files [--size 512] [--images N] [--rounds N]      (readers and writers of image files alone)
 
 Both use the same model. README.md beside this file tells what is compared with what.
 """
 import argparse, os, shutil, tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import date
 from multiprocessing import get_context
@@ -14,8 +16,9 @@ os.environ.setdefault('HF_HUB_OFFLINE', '1')
 os.environ.setdefault('TQDM_DISABLE', '1')
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # threads that spin while they wait starve on a shared machine
 
-import torch
+import numpy as np, torch
 import torch.nn.functional as F
+from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from fastcore.basics import store_attr
 
@@ -34,7 +37,7 @@ BASE = 'image by image'
 GPU = torch.cuda.is_available()
 DEVICE = 'cuda' if GPU else 'cpu'
 
-
+READ, WRITE = 'read_image', 'write_image'
 
 # ---------------------------------------------------------------- what is restored, and with what
 
@@ -155,6 +158,74 @@ def measured(args, net, size, tmp, pool):
     return rows, seconds
 
 
+# ---------------------------------------------------------------- files alone
+
+def in_threads(n, f, items):
+    "`f` of each item, in n threads"
+    def run():
+        if n == 1: return [f(o) for o in items]
+        with ThreadPoolExecutor(n) as pool: return list(pool.map(f, items))
+    return run
+
+def readers():
+    "Name -> function of a file: 3×H×W, float32"
+    from torchvision.io import ImageReadMode, decode_image
+    def pillow(path): return torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)/255
+    def vision(path): return decode_image(str(path), ImageReadMode.RGB)/255
+    arms = {READ: read_image, 'Pillow alone': pillow, 'torchvision.io.decode_image': vision}
+    try: import cv2
+    except ImportError: return arms
+    cv2.setNumThreads(1)
+    return arms | {'cv2.imread': lambda path: torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy()).permute(2, 0, 1)/255}
+
+def writers():
+    "Name -> function of 3×H×W and a file's path"
+    from torchvision.io import encode_png
+    def levels(x): return (x.clamp(0, 1)*255).round().byte()
+    def pillow(**how): return lambda x, path: Image.fromarray(levels(x).permute(1, 2, 0).contiguous().numpy()).save(path, **how)
+    def vision(level): return lambda x, path: path.write_bytes(encode_png(levels(x), level).numpy().tobytes())
+    arms = {WRITE: write_image, 'Pillow, level 0': pillow(compress_level=0), 'Pillow, level 1': pillow(compress_level=1),
+            'Pillow, level 1, runs alone': pillow(compress_level=1, compress_type=3), 'Pillow, level 3': pillow(compress_level=3),
+            'Pillow, level 6': pillow(compress_level=6), 'torchvision, level 1': vision(1)}
+    try: import cv2
+    except ImportError: return arms
+    def opencv(*how): return lambda x, path: cv2.imwrite(str(path), levels(x).permute(1, 2, 0).flip(2).contiguous().numpy(), list(how))
+    return arms | {'cv2, level 1': opencv(cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT),
+                   'cv2, runs alone': opencv(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)}
+
+def files_alone(args, size, tmp):
+    "Rows of the table for reading and writing PNG of one size; all keep the pixels"
+    n, side, rows, seconds, cores = args.images or 8, int(size), [], {}, os.cpu_count()
+    clean = tmp/'clean'
+    for i, (name, x) in zip(range(n), list(photographs().items())*n): write_image(cropped(x, side, side), clean/f'{name}-{i}.png')
+    noisy, torch_threads = noisy_files(tmp/'noisy', n, side, side), torch.get_num_threads()
+    torch.set_num_threads(1)
+    for kind, files in dict(photographs=image_files(clean), noisy=noisy).items():
+        paths = list(files.values())
+        images, out = [read_image(p) for p in paths], tmp/'written'
+        out.mkdir(exist_ok=True)
+        arms, about = {}, {}
+        for name, f in readers().items():
+            assert all(torch.equal(f(p), x) for p, x in zip(paths, images)), name
+            arms[f'read: {name}'] = in_threads(1, f, paths)
+        for name, f in writers().items():
+            def one(k, f=f, name=name): f(images[k], out/f'{name}-{k}.png'.replace(', ', '-'))
+            arms[f'write: {name}'] = in_threads(1, one, range(n))
+            arms[f'write: {name}']()
+            made = [out/f'{name}-{k}.png'.replace(', ', '-') for k in range(n)]
+            assert all(torch.equal(read_image(p), x) for p, x in zip(made, images)), name
+            about[f'write: {name}'] = f'{sum(p.stat().st_size for p in made)/n/1000:.0f} kB'
+            if name == WRITE: arms[f'write: {name}, {cores} threads'] = in_threads(cores, one, range(n))
+        arms[f'read: {READ}, {cores} threads'] = in_threads(cores, read_image, paths)
+        taken = seconds[f'{kind} {size}'] = interleave(arms, args.rounds, 1)
+        for base in READ, WRITE:
+            which = base.split('_')[0]
+            some = speedups({k: v for k, v in taken.items() if k.startswith(which)}, f'{which}: {base}')
+            rows += [dict(what=f'{kind} {size}: {k}', **o | dict(seconds=o['seconds']/n), remark=about.get(k, '')) for k, o in some.items()]
+    torch.set_num_threads(torch_threads)
+    return rows, seconds
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--size', help="sides of the images, or 720p; default 256,512,720p on a GPU, 64,256,512 without")
@@ -162,9 +233,17 @@ def main():
     p.add_argument('--images', type=int, help='images of a round; default by size')
     p.add_argument('--rounds', type=int, default=5, help='times that everything is measured')
     p.add_argument('--few', action='store_true', help='only the loop and the default, in float32 and bf16')
+    p.add_argument('--files', action='store_true', help='only reading and writing files, by several libraries')
     p.add_argument('--note', default='', help='what else the machine did, for the record')
     p.add_argument('--out', type=Path, help='JSON to write; the table goes beside it as .md')
     args = p.parse_args()
+    if args.files:
+        rows, seconds = [], {}
+        for size in (args.size or '512').split(','):
+            with tempfile.TemporaryDirectory() as tmp: more, new = files_alone(args, size, Path(tmp))
+            rows, seconds = rows + more, seconds | new
+        return told(args, 'Reading and writing PNG', rows, seconds, f'Seconds by the clock, median of {args.rounds} rounds in '
+                    f'turn, one thread where nothing else is said; every way keeps every pixel. {args.note}')
     sizes = (args.size or ('256,512,720p' if GPU else '64,256,512')).split(',')
     nets, rows, seconds = (args.net or ('pocket,nafnet' if GPU else 'pocket')).split(','), [], {}
     for net in nets:
@@ -178,8 +257,11 @@ def main():
     note = (f'Files in, files out. Speed-ups are over reading, restoring and writing one image after the other with '
             f'the same model: median of {args.rounds} rounds, all lines in turn, lowest and highest in brackets. '
             f'Seed 0. {args.note}')
+    told(args, 'Stage 0 over a folder', rows, seconds, note)
+
+def told(args, title, rows, seconds, note):
     hardware = torch.cuda.get_device_name() if GPU else processor()
-    r = dict(title='Stage 0 over a folder', hardware=hardware, versions=f'torch {torch.__version__}',
+    r = dict(title=title, hardware=hardware, versions=f'torch {torch.__version__}',
              date=date.today().isoformat(), note=note.strip(), rows=rows, seconds=seconds)
     if args.out:
         write_json(r, args.out)

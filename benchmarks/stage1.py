@@ -1,6 +1,7 @@
 """Times Stage 1 against its floor, against plain diffusers, and lever by lever.
 
     python benchmarks/stage1.py [--size 512,1024] [--plan 50] [--images N] [--out FILE]
+    python benchmarks/stage1.py --one      (one image at a time against diffusers, a small model on one thread)
 
 With a GPU: FLUX.1-dev's shapes at random normal weights. Without: the pocket oracle, on a folder of crops.
 README.md beside this file tells what is compared with what.
@@ -183,6 +184,24 @@ def cpu(args, tmp):
             f'{args.rounds} rounds, all lines in turn; threads wait {os.environ["OMP_WAIT_POLICY"].lower()}. {args.note}')
     return result('Stage 1 on a CPU', processor(), rows_of(seconds, base, n, about), note.strip(),
                   seconds=seconds, over_diffusers=against)
+
+
+def one_image(args):
+    "One image at a time at equal evaluations, on a small model of FLUX.1's kind: ours against diffusers' img2img, processor seconds of one thread"
+    torch.set_num_threads(1)
+    oracle, rows, seconds = random_oracle('cpu', torch.float32, tokens=8, vae=SMALL_VAE, **SMALL_DEV), [], {}
+    for side in (64, 128):
+        s = RefineSettings(steps=8, inject_steps=0, min_side=None)
+        k, x = passes(oracle, s), torch.rand(1, 3, side, side)
+        peer, image = img2img_peer(oracle, k), Image.fromarray((x[0].permute(1, 2, 0)*255).byte().numpy())
+        base = f"{side}², diffusers' img2img"
+        arms = {base: lambda: peer(image), f'{side}², ours': lambda: refine(oracle, x, s, floor=[])}
+        assert {count(oracle, f) for f in arms.values()} == {k}
+        seconds |= (taken := interleave(arms, 4*args.rounds, 2, time.process_time))
+        rows += rows_of(taken, base, 1, dict.fromkeys(arms, dict(passes=k)))
+    told = ', '.join(f"{o['ratio']:.2f}× ({o['best']:.2f}× by best times) at {o['what'].split(',')[0]}" for o in rows[1::2])
+    note = f'A small random model of FLUX.1\'s kind: what is beside its products weighs more than in a large one. From pixels to pixels, ours is {told}. {args.note}'
+    return result('One image at a time, on one thread', processor(), rows, note.strip(), seconds=seconds)
 
 
 # ---------------------------------------------------------------- GPU: full-size FLUX.1-dev, random weights
@@ -409,13 +428,14 @@ def main():
     p.add_argument('--community', help="diffusers' community pipeline_flux_rf_inversion.py, to measure it too")
     p.add_argument('--note', default='', help='what else the machine did, for the record')
     p.add_argument('--out', type=Path, help='JSON to write; the table goes beside it as .md')
+    p.add_argument('--one', action='store_true', help='only one image at a time against diffusers, on one thread')
     p.add_argument('--rehearse', action='store_true', help='run the GPU plan with a small random model, wherever')
     args = p.parse_args()
     args.sizes = [int(o) for o in args.size.split(',')]
     full = torch.cuda.is_available() or args.rehearse
     args.parts,args.rounds = args.parts.split(','),args.rounds or (2 if full else 5)
     if not full: say('no GPU: the pocket oracle is measured, which says nothing about FLUX')
-    with tempfile.TemporaryDirectory() as tmp: r = (gpu if full else cpu)(args, Path(tmp))
+    with tempfile.TemporaryDirectory() as tmp: r = one_image(args) if args.one else (gpu if full else cpu)(args, Path(tmp))
     if args.out:
         write_json(r, args.out)
         args.out.with_suffix('.md').write_text(speed_table(r) + '\n', encoding='utf-8')

@@ -1,6 +1,7 @@
-"""Times a training step of the latent restorer: latents cached or not, compiled or not, and diffusers' own step.
+"""Times a training step of the latent restorer: latents cached or not, compiled or not, and diffusers' own step;
+a step of a network of convolutions by layout; and the encoding of latents by batch.
 
-    python benchmarks/stage2.py [--parts step,compiled,wait] [--batch N] [--size N] [--rounds N] [--quick] [--out FILE]
+    python benchmarks/stage2.py [--parts step,compiled,layout,encode,wait] [--batch N] [--size N] [--rounds N] [--quick] [--out FILE]
 
 With a GPU: the 1.3-billion-parameter restorer at random weights, 512x512, bf16. Without: `tiny`, in float32.
 README.md beside this file tells what is compared with what.
@@ -8,6 +9,7 @@ README.md beside this file tells what is compared with what.
 import argparse, os, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault('HF_HUB_OFFLINE', '1')
 os.environ.setdefault('TQDM_DISABLE', '1')
@@ -27,12 +29,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from lego_nb.datasets import Degraded, Pairs
 from lego_nb.demo import photographs
 from lego_nb.degrade import degrade
-from lego_nb.finetune import Adaptation
+from lego_nb.finetune import Adaptation, quicken
+from lego_nb.folder_map import ahead
 from lego_nb.options import FinetuneSettings
 from lego_nb.images import write_image
 from lego_nb.files import write_json
 from lego_nb.latent_restorer import LatentRestorer, backbone, latent_restorer
 from lego_nb.latents import cache_latents
+from lego_nb.restorers import NetRestorer, PocketNet
 from peers import FLUX_VAE, interleave, matmul_rate, randomize, speed_table, speedups
 from stage1 import processor, result
 
@@ -142,15 +146,43 @@ def peak(f):
 
 def wait(run, pairs, steps):
     "Seconds a step waits for its batch, and seconds a step, while training, with threads that read as training has them"
-    run.pairs, run.settings.iterations = [pairs, None], steps + 1
+    run.pairs, waited = [pairs, None], 0.
     with ThreadPoolExecutor(run.settings.workers) as pool:
         run.pool = pool if GPU else None
-        for k, batch in enumerate(run.batches(0)):
+        batches = (o for _, (o,) in ahead(run.draw, ([k] for k in range(steps + 1)), 1)) if GPU else map(run.draw, range(steps + 1))
+        run.update(next(batches))
+        run.flush()
+        began = asked = time.perf_counter()
+        for batch in batches:
+            waited += time.perf_counter() - asked
             run.update(batch)
-            if k == 0: run.waited, run.began = 0., time.perf_counter()
+            asked = time.perf_counter()
         run.flush()
         run.pool = None
-    return run.waited/steps, (time.perf_counter() - run.began)/steps
+    return waited/steps, (time.perf_counter() - began)/steps
+
+def plain(net, pairs, s, out, quick=lambda *args: []):
+    "An `Adaptation` as it is without `quicken`, or with one in its place"
+    with mock.patch('lego_nb.finetune.quicken', quick): return Adaptation(net, pairs, None, s, out)
+
+def layouts(args, tmp, full):
+    "Rows: a step of the pocket network by the layout of its numbers"
+    n, side = args.batch, 256 if full else args.size
+    g = torch.Generator().manual_seed(0)
+    pairs = Pairs([(f'{k}', *torch.rand(2, 3, side, side, generator=g)) for k in range(n)])
+    def run(name, **how): return plain(NetRestorer(PocketNet()).to(DEVICE), pairs, settings(args, full), tmp/name, **how)
+    runs = {'convolutions': run('nchw'), 'convolutions, channels_last': run('nhwc', quick=lambda net, *_: quicken(net, DEVICE, force=True))}
+    arms = {k: (lambda r=r, b=r.draw(0): r.update(b)) for k, r in runs.items()}
+    seconds = interleave({k: repeated(f, args.steps) for k, f in arms.items()}, args.rounds, 1)
+    return [dict(what=f'step: {k}', **o | dict(seconds=o['seconds']/args.steps/n)) for k, o in speedups(seconds, 'convolutions').items()], seconds
+
+def encodings(args, tmp, restorer, pairs):
+    "Rows: latents of the pairs, one at a time and in batches"
+    count = iter(range(10**6))
+    def arm(b): return lambda: cache_latents(restorer, pairs, tmp/f'cache{next(count)}', batch_size=b, progress=False)
+    arms = {'latents encoded one by one': arm(1), 'latents encoded in batches of 16': arm(16)}
+    seconds = interleave(arms, args.rounds, 1)
+    return [dict(what=k, **o | dict(seconds=o['seconds']/len(pairs))) for k, o in speedups(seconds, 'latents encoded one by one').items()], seconds
 
 def waiting(args, tmp, full, cached):
     "Name -> data of the wait: files larger than the crop, decoded anew each time; clean ones degraded in the batch; latents"
@@ -196,7 +228,7 @@ def measure(args, tmp, full):
     pairs = pictures(tmp, args.size, args.size, 2*args.batch)
     dtype = torch.bfloat16 if full else torch.float32
     cached = cache_latents(restorer, pairs, tmp/'latents', batch_size=4, dtype=str(dtype)[6:], progress=False)
-    run, peer = Adaptation(restorer, cached, None, s, tmp/'run'), None if args.quick else Peer(model(full), s)
+    run, peer = plain(restorer, cached, s, tmp/'run'), None if args.quick else Peer(model(full), s)
     work, encoding = flops(full, args.size)
     rate = matmul_rate(DEVICE, dtype)
     rows, more = [], {}
@@ -213,6 +245,11 @@ def measure(args, tmp, full):
             remark = f'transformer alone {100*work*args.batch/o["seconds"]/rate:.0f} % of the matrix rate'
             if GPU: remark += f'; peak {peak(arms[name]):.0f} GB with the optimizers of both'
             rows.append(dict(what=f'step: {name}', **o | dict(seconds=o['seconds']/args.batch), remark=remark))
+    for part, make in dict(layout=lambda: layouts(args, tmp, full), encode=lambda: encodings(args, tmp, restorer, pairs)).items():
+        if part in args.parts:
+            say(part)
+            found, more[f'seconds_{part}'] = make()
+            rows += found
     if 'wait' in args.parts:
         for name, data in waiting(args, tmp, full, cached).items():
             say(f'wait for {name}')
@@ -238,17 +275,17 @@ def note(args, more, restorer, full):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--parts', default='step,compiled,wait', help='what to measure; compiled belongs to step')
+    p.add_argument('--parts', default='step,compiled,layout,encode,wait', help='what to measure; compiled belongs to step')
     p.add_argument('--size', type=int, help='side of the pairs; default 512 on a GPU, 64 without')
     p.add_argument('--batch', type=int, help='pairs in a step; default 32 on a GPU, 8 without')
     p.add_argument('--rounds', type=int, default=10, help='times that everything is measured')
     p.add_argument('--steps', type=int, help='steps of a measurement; default 1 on a GPU, 10 without')
     p.add_argument('--files', type=int, help='pairs of files for the wait; default 256 on a GPU, 64 without')
-    p.add_argument('--quick', action='store_true', help='three kinds of step, few pairs, 20 seconds')
+    p.add_argument('--quick', action='store_true', help='three kinds of step, layouts, encoding, few pairs, 20 seconds')
     p.add_argument('--note', default='', help='what else the machine did, for the record')
     p.add_argument('--out', type=Path, help='JSON to write; the table goes beside it as .md')
     args = p.parse_args()
-    if args.quick: args.parts, args.batch, args.rounds, args.steps = 'step,compiled' if GPU else 'step', args.batch or (8 if GPU else 2), 3, args.steps or 1
+    if args.quick: args.parts, args.batch, args.rounds, args.steps = 'step,compiled,layout,encode' if GPU else 'step,layout,encode', args.batch or (8 if GPU else 2), 3, args.steps or 1
     args.size, args.batch = args.size or (512 if GPU else 64), args.batch or (32 if GPU else 8)
     args.steps, args.parts = args.steps or (1 if GPU else 10), args.parts.split(',')
     args.files = args.files or (256 if GPU else 64)

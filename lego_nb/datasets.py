@@ -13,6 +13,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from fastcore.basics import patch, store_attr
 from pathlib import Path
+from .degradations import sent
 from .degrade import degrade
 from .files import Unreadable, UserError, content, image_files, leave_out, readable, walk_files, write_json
 from .images import image_seed, quantize, read_image
@@ -296,7 +297,7 @@ def complete(self:Degraded, samples,  # list of what `sample` returns, of one si
 ) -> tuple:                           # lq B×3×h×w, gt B×3×H×W
     "Degrade a batch, each image by its own seed. `UserError`: images of different sizes."
     if len({o['gt'].shape for o in samples}) > 1: raise UserError('Images of different sizes make no batch: give a crop.')
-    gt = torch.stack([o['gt'] for o in samples]).to(device)
+    gt = sent(torch.stack([o['gt'] for o in samples]), device)
     return lower(gt, self.degradation, [str(o['seed']) for o in samples], self.seed, self.scale), gt
 
 # %% ../nbs/15_datasets.ipynb #248a8af0

@@ -38,7 +38,7 @@ def write_image(image,  # 3×H×W or 1×3×H×W, RGB in [0,1]
     path, x = Path(path), _checked(image, path)
     if path.suffix.lower() != '.png': raise UserError(f'{path}: images are written as .png.')
     png = Image.fromarray(np.ascontiguousarray(np.rint(x*255).astype(np.uint8)))  # as `quantize` does
-    with atomic_path(path) as part: png.save(part, compress_level=1)  # a third of the time, a tenth more bytes
+    with atomic_path(path) as part: png.save(part, compress_level=1, compress_type=3)  # runs alone are sought: faster, and smaller for photographs
     return path
 
 # %% ../nbs/03_images.ipynb #03a75901

@@ -13,20 +13,20 @@ from io import BytesIO
 
 # %% ../nbs/10_jpeg.ipynb #42fc5701
 @cache
-def _base_tables():
-    "Libjpeg's tables of brightness and colour at quality 50, 2×64"
+def _base_tables(device):
+    "Libjpeg's tables of brightness and colour at quality 50, 2×64, once for each device"
     from PIL import Image
     f = BytesIO()
     Image.new('RGB', (8,8)).save(f, 'JPEG', quality=50)
     t = Image.open(f).quantization
-    return torch.tensor([t[0], t[1]], dtype=torch.float32)
+    return torch.tensor([t[0], t[1]], dtype=torch.float32, device=device)
 
 def jpeg_tables(quality,  # B qualities, 1 to 100
 ):                        # 2×B×64
     "Return the steps to which coefficients of brightness and of colour are rounded."
     q = torch.as_tensor(quality, dtype=torch.float32).reshape(-1,1)
     percent = torch.where(q < 50, (5000/q).floor(), 200 - 2*q)
-    return ((_base_tables()[:,None].to(q.device)*percent + 50)/100).floor().clamp(1, 255)
+    return ((_base_tables(q.device)[:,None]*percent + 50)/100).floor().clamp(1, 255)
 
 # %% ../nbs/10_jpeg.ipynb #eeab3e70
 def _dct_code(p, table):
@@ -49,17 +49,23 @@ def taken(x,     # B×C×H×W
     return x.gather(3, cols[:,None,None].expand(b,c,x.shape[2],-1))
 
 # %% ../nbs/10_jpeg.ipynb #e200a3bf
+@cache
+def _turns(device):
+    "RGB to brightness and two colours, and back, once for each device"
+    turn = torch.tensor([[.299,.587,.114], [-.168736,-.331264,.5], [.5,-.418688,-.081312]])
+    return turn.to(device), turn.inverse().to(device) # on a GPU the processor would wait for the inverse
+
 def jpeg_dct(x,        # B×3×H×W in [0,1]
              quality,  # B qualities, 1 to 100
              hw,       # B×2 heights and widths of images on a canvas
 ):                     # B×3×H×W of 8-bit values in [0,1]
     "Do to the pixels of a batch what JPEG does, on any device."
     (h,w),(light,colour) = x.shape[-2:],jpeg_tables(quality).to(x.device)
-    edges = [torch.arange(-(-s//16)*16).minimum(n[:,None]-1) for n,s in zip(hw.T, (h,w))]
-    turn = torch.tensor([[.299,.587,.114], [-.168736,-.331264,.5], [.5,-.418688,-.081312]], device=x.device)
+    edges = [torch.arange(-(-s//16)*16, device=n.device).minimum(n[:,None]-1) for n,s in zip(hw.T, (h,w))]
+    turn,back = _turns(x.device)
     rgb = (taken(x, *edges).clamp(0,1)*255).round()
     y,*cs = torch.einsum('kc,bchw->kbhw', turn, rgb).round()
     cs = [_dct_code(F.avg_pool2d(c[:,None], 2)[:,0].round(), colour) for c in cs]
     up = F.interpolate(torch.stack(cs, 1), scale_factor=2, mode='bilinear').round()
     ycc = torch.cat([(_dct_code(y-128, light)+128)[:,None], up], 1)
-    return torch.einsum('kc,bchw->bkhw', turn.inverse(), ycc).round().clamp(0,255)[..., :h, :w]/255
+    return torch.einsum('kc,bchw->bkhw', back, ycc).round().clamp(0,255)[..., :h, :w]/255

@@ -13,7 +13,9 @@ import torch
 from fastcore.basics import patch
 from .console import progress as progress_bar
 from .datasets import same_settings
+from .degradations import sent
 from .files import UserError, read_text
+from .folder_map import ahead
 from .images import image_seed
 from .mixing import collate
 from .model_folders import save_tensors
@@ -91,11 +93,12 @@ def _encode(restorer, pairs, entries, seed, batch_size):
         v, i = divmod(k, len(pairs))
         return pairs.sample(i, torch.Generator().manual_seed(image_seed(f'{pairs.items[i][0]} variant {v}', seed)))
     device, ids, lq, gt = restorer.embeds.device, [], [], []
-    for k in range(0, len(entries), batch_size):
-        names, y, x = collate(pairs, [one(o) for o in entries[k:k + batch_size]], device)
+    groups = [entries[k:k + batch_size] for k in range(0, len(entries), batch_size)]
+    for _, samples in ahead(one, groups, 1 if device.type == 'cpu' else 4): # the next batch is read while this one is encoded
+        names, y, x = collate(pairs, samples, device)
         ids += names
-        lq.append(restorer.latents(y.to(device), restorer.scale).cpu())
-        gt.append(restorer.latents(x.to(device)).cpu())
+        lq.append(restorer.latents(sent(y, device), restorer.scale).cpu())
+        gt.append(restorer.latents(sent(x, device)).cpu())
     return ids, torch.cat(lq), torch.cat(gt)
 
 # %% ../nbs/51_latents.ipynb #99d0ecfa

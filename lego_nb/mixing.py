@@ -10,6 +10,7 @@ import copy, math, random
 from fractions import Fraction
 from functools import partial
 import torch
+from .degradations import in_one_piece, sent
 from .files import UserError
 from .images import image_seed
 from .options import Mixture
@@ -83,6 +84,11 @@ def _draw(pairs, seed):
     return pairs.sample(torch.randint(len(pairs), (), generator=g).item(), g)
 
 # %% ../nbs/50_mixing.ipynb #94c19f48
+def _joined(parts, device):
+    "Images of both domains on the device, by one copy where none is there yet."
+    if any(o.device.type != 'cpu' for o in parts): parts = [sent(o, device) for o in parts]
+    return sent(torch.cat(parts) if len(parts) > 1 else parts[0], device)
+
 def draw_batch(
     id_pairs, # has len() and sample(i, generator) -> dict(id, lq, gt)
     ood_pairs, # the same, or None when id_ratio is 1
@@ -92,7 +98,7 @@ def draw_batch(
     world=1, # processes
     device='cpu', # where degradations are computed
     read=map, # maps a function over pairs; that of a thread pool reads several at once
-) -> dict: # ids; lq and gt B×3×H×W; weights, domain (1 for in-distribution) B; seeds
+) -> dict: # ids; lq and gt B×3×H×W; weights, domain (1 for in-distribution) B; seeds; tensors are on `device`
     "Draw the batch of `step`: pairs with replacement, in-distribution first."
     s, seed = mixture, image_seed(f'step {step}', mixture.seed)
     sizes = counts(step, s.batch_size, s.id_ratio, s.seed)
@@ -102,7 +108,7 @@ def draw_batch(
     for pairs, part in (id_pairs, seeds[:n]), (ood_pairs, seeds[n:]):
         if part: parts.append(collate(pairs, list(read(partial(_draw, pairs), part)), device))
     ids, lq, gt = zip(*parts)
-    try: lq, gt = (torch.cat([x.to(device) for x in o]) if len(o) > 1 else o[0] for o in (lq, gt))
+    try: lq, gt = (_joined(o, device) for o in (lq, gt))
     except RuntimeError: raise UserError('The two domains differ in size: set `crop`.') from None
-    weights = sample_weights(*sizes, s.reduction, s.ood_weight)[rank::world]
+    weights, domain = in_one_piece([sample_weights(*sizes, s.reduction, s.ood_weight)[rank::world], domain], device)
     return dict(ids=sum(ids, []), lq=lq, gt=gt, weights=weights, domain=domain, seeds=seeds)

@@ -8,6 +8,7 @@ __all__ = ['ALPHAS', 'RATIOS', 'POCKET_NIQE', 'mscn', 'fit_aggd', 'block_feature
 
 # %% ../nbs/08_niqe.ipynb #f33df8f1
 import torch, torch.nn.functional as F
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from .files import UserError, atomic_path
@@ -27,15 +28,18 @@ def mscn(y): # B×1×H×W grey levels, 0 to 255
 ALPHAS = torch.arange(200, 10001, dtype=torch.double)/1000
 RATIOS = (2*torch.lgamma(2/ALPHAS) - torch.lgamma(1/ALPHAS) - torch.lgamma(3/ALPHAS)).exp()
 
+@cache
+def _tables(device): return ALPHAS.to(device), RATIOS.to(device)
+
 def fit_aggd(v): # N×n values, each row one sample
     "Fit an asymmetric generalised Gaussian to each row by its moments: alpha, beta left, beta right, N each; NaN where a side is empty."
     def rms(side): return ((v*side).square().sum(1)/side.sum(1)).sqrt()
     left,right = rms(v < 0),rms(v > 0)
     g = left/right
     r = v.abs().mean(1)**2/v.square().mean(1) * (g**3 + 1)*(g + 1)/(g**2 + 1)**2
-    table = RATIOS.to(v.device)
+    alphas,table = _tables(v.device)
     i = torch.searchsorted(table, r).clamp(1, len(table)-1)
-    a = ALPHAS.to(v.device)[i - (r - table[i-1] < table[i] - r).long()]
+    a = alphas[i - (r - table[i-1] < table[i] - r).long()]
     width = ((torch.lgamma(1/a) - torch.lgamma(3/a))/2).exp()
     return a, left*width, right*width
 
@@ -92,10 +96,9 @@ def niqe(x,         # B×3×H×W in [0,1]
         f = f[f.isfinite().all(1)]
         if not len(f): return torch.tensor(torch.inf)
         cov = torch.cov(f.T) if len(f) > 1 else 0
-        mean,natural = stats['mean'].to(f),stats['cov'].to(f)
-        d = mean - f.mean(0)
-        return (d @ torch.linalg.pinv((natural + cov)/2, hermitian=True) @ d).clamp(min=0).sqrt()
-    return torch.stack([distance(f).float().cpu() for f in niqe_features(x, block)])
+        d = stats['mean'] - f.mean(0)
+        return (d @ torch.linalg.pinv((stats['cov'] + cov)/2, hermitian=True) @ d).clamp(min=0).sqrt()
+    return torch.stack([distance(f).float() for f in niqe_features(x, block).cpu()]) # matrices of 36×36 are the processor's
 
 # %% ../nbs/08_niqe.ipynb #363f49a3
 POCKET_NIQE = Path(str(files('lego_nb')))/'weights'/'niqe.safetensors'

@@ -49,7 +49,7 @@ def ssim(x,    # B×3×H×W in [0,1], or B×1×H×W; 11 pixels or more on each s
     return (total/(channels*n*(width-10))).float()
 
 # %% ../nbs/07_pixel_metrics.ipynb #20c6bce6
-def _weighted(x, w): return (x.double()*torch.tensor(w, dtype=torch.double, device=x.device)[:,None,None]).sum(1, keepdim=True)
+def _weighted(x, w): return sum(c*o for c,o in zip(x.double().split(1, 1), w))
 
 def y_channel(x): # B×3×H×W in [0,1]
     "Take luma as tables of super-resolution do: BT.601, studio range, B×1×H×W from 16/255 to 235/255."

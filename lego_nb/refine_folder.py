@@ -147,6 +147,8 @@ def foretell(self:Refiner):
 def run(self:Refiner):
     "Refine what is missing; returns (id, reason) of what failed. With a compiled oracle the plan is said first"
     groups = [*self.todo()]
+    if groups and self.oracle is not None and self.oracle.compiled is not None and self.oracle.device.type == 'cpu':
+        self.say('         compiled for the processor: each size of a batch takes seconds to compile, which pays in folders of hundreds')
     if self.oracle is not None and self.oracle.compiled is not None and len(groups) > 2:
         shapes = ', '.join(f'{w}×{h}' for w, h in sorted({self.shape(g[0]) for g in groups}))
         seconds = self.foretell()
@@ -160,11 +162,14 @@ def work(self:Refiner,
     x,   # its restorations, B×3×H×W
 ): # for each image: target, its scores, facts
     "Refine a batch"
+    import torch
+    from lego_nb.degradations import sent
     from lego_nb.refinement import refine, step_count
     began, s, n, at = time.time(), self.settings, len(ids), self.oracle.device
     if self.padded: s = replace(s, min_side=None) # they are enlarged
     full = [*ids, *ids[-1:]*(self.lacking(n, x) if self.oracle.compiled is not None else 0)]
-    x = (x.pin_memory() if at.type == 'cuda' else x).to(at, non_blocking=True)[[*range(n), *[n - 1]*(len(full) - n)]]
+    x = sent(x, at)
+    if len(full) > n: x = torch.cat([x, x[-1:].expand(len(full) - n, -1, -1, -1)])
     own = [self.prompts.get(i, s.prompt) for i in full] if self.prompts else None
     share, floor = n/step_count(self.oracle, s, *x.shape[-2:]), [k for k, i in enumerate(ids) if i in self.floors]
     y, info = refine(self.oracle, x, s, ids=full, prompts=own, callback=lambda *_: self.advance(share), floor=floor)

@@ -163,7 +163,7 @@ def refine(
     out = apply_tiled(one, padded, tile_side(*padded.shape[-2:], oracle.multiple, s.max_tokens, s.tile), s.overlap)[..., :h, :w].to(x)
     if large is not x: out = F.interpolate(out, x.shape[-2:], mode='bicubic', antialias=True).clamp(0, 1)
     made,kept = out[:len(x)],out[len(x):]
-    known = dict(vae_psnr=psnr(kept, x[list(rows)])) if len(kept) else dict(vae_psnr=x.new_zeros(0))
+    known = dict(vae_psnr=psnr(kept, torch.cat([x[k:k+1] for k in rows]))) if len(kept) else dict(vae_psnr=x.new_zeros(0))
     return fix_colour(made, x, s.colour), dict(evaluations=len(tiles)*passes(oracle, s)) | known
 
 # %% ../nbs/43_refinement.ipynb #c6490e82

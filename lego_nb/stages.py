@@ -121,7 +121,7 @@ def gate(run): # `Run`
     ids, judged = [i for i in files if not run.missing('targets', [i])], {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')}
     if judged and judged >= set(ids) and 'gate' not in anew and not (run.settings['go_on'] and left_alone(run)):
         run.say('Stage 1  gate: nothing to do')
-        return _control(run) if 'control' in anew else None
+        return _control(run) if 'control' in anew or _uncompared(run) else None
     if judged and 'gate' not in anew and list((run/'checkpoints').glob('adapted*')):
         return run.say(f'Stage 1  gate: targets that came after Stage 2 had begun: {len(set(ids) - judged)}; they are not '
                        'part of it unless checkpoints/ and evaluation/ are removed')
@@ -147,6 +147,11 @@ def gate(run): # `Run`
     _control(run)
 
 # %% ../nbs/87_stages.ipynb #2cbcf5da
+def _uncompared(run):
+    "Whether a comparison is lost: of controls, or with the truth"
+    made, truth = any((run/'pseudo/control').rglob('[!.]*.png')), run.data['ood_truth'] and any(r.get('judged') for r in read_jsonl(run/'pseudo/metadata.jsonl'))
+    return made and not (run/'pseudo/control.jsonl').exists() or truth and not (run/'pseudo/truth.jsonl').exists()
+
 def _control(run):
     "Set targets beside their controls and the truth, where there are any, and say the verdict"
     from lego_nb.control import compare_controls

@@ -6,7 +6,8 @@
 __all__ = ['SUFFIXES', 'OTHERS', 'PLUGINS', 'INSTALL', 'NUMBER', 'UserError', 'Failed', 'Unreadable', 'need_folder', 'leave_out',
            'first_few', 'named_folders', 'on_disk', 'atomic_path', 'link', 'readable', 'cure', 'walk_files', 'left_out',
            'image_id', 'image_files', 'write_json', 'read_jsonl', 'append_jsonl', 'write_jsonl', 'misfit', 'inner',
-           'weights_fault', 'read_text', 'read_table', 'write_csv', 'markdown_grid', 'numbers', 'content']
+           'weights_fault', 'read_text', 'read_table', 'write_csv', 'markdown_text', 'markdown_grid', 'numbers',
+           'content']
 
 # %% ../nbs/00_files.ipynb #5d6f7f98
 import contextlib, csv, functools, hashlib, importlib.util, io, json, math, os, re, secrets, shutil, unicodedata
@@ -133,8 +134,8 @@ def walk_files(folder,  # where to look
 
 # %% ../nbs/00_files.ipynb #c879c9dc
 def _speakable(path):
-    "Whether a name is text; a disk may hold any bytes"
-    try: return bool(str(path).encode())
+    "Whether a name is text; a disk may hold any bytes, and a line end or an escape would change what a terminal shows"
+    try: return bool(str(path).encode()) and not any(unicodedata.category(c) == 'Cc' for c in path.name)
     except UnicodeEncodeError: return False
 
 def left_out(folder): # of images
@@ -281,12 +282,16 @@ def write_csv(rows,  # dicts with the same keys
         w.writerows(rows)
 
 # %% ../nbs/00_files.ipynb #603c7bef
+def markdown_text(o): # anything
+    "Write a name or a number so that Markdown shows it as it is, on one line."
+    return ' '.join(re.sub(r'[\\\\`*\[\]|<>$]|~~|&(?=#|\w+;)|(?<!\w)_|_(?!\w)', r'\\\g<0>', str(o)).split('\n')).replace('\r', '')
+
 def markdown_grid(
     lines,  # of cells, the head first
     right=(),  # numbers of the columns that stand to the right
 ) -> str:
-    "Lines of cells as a table in Markdown; what a name holds of `|`, `<` and line ends cannot break it."
-    head, *rest = [[' '.join(re.sub(r'(?=[|<])', r'\\', str(c)).splitlines()) for c in line] for line in lines]
+    "Lines of cells as a table in Markdown; nothing that a name holds can break it."
+    head, *rest = [[markdown_text(c) for c in line] for line in lines]
     rule = ['--:' if k in right else '---' for k in range(len(head))]
     return '\n'.join(f'| {" | ".join(line)} |' for line in (head, rule, *rest))
 

@@ -109,6 +109,13 @@ def _fault(settings):
     try: check_settings({**PRESETS[settings['preset']], **settings})
     except UserError as e: return str(e)
 
+def _lost(known):
+    "Options that a `config.json` of this very version should name, or None: of an older one they are at their defaults"
+    from lego_nb import __version__
+    versions = known.get('versions')
+    if type(versions) is not dict or versions.get('lego-nb') != __version__: return None
+    return f'{", ".join(lost)} missing' if (lost := [k for k in PAPER if k not in known['settings']]) else None
+
 def read_config(out, # a run folder
                 run=True): # its settings must be those of a run; else any
     "Read `config.json` of a run folder, or what `inputs.jsonl` knows, or None where there is neither. `UserError`: it is damaged"
@@ -120,7 +127,7 @@ def read_config(out, # a run folder
         if not (run and kept.exists()): return None
         known = dict(settings=read_inputs(out)['settings'])
     except (ValueError, OSError) as e: fault = f'{type(e).__name__}: {e}'
-    fault = fault or run and _fault(known['settings'])
+    fault = fault or run and (_fault(known['settings']) or _lost(known))
     if not fault: return known
     way = 'remove it, and the same command writes it anew' if run and kept.exists() and f.exists() else 'put a copy back'
     what = 'damaged or not of a run' if fault.endswith('missing') else 'damaged'

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from .console import STOPS, bars, cause, duration, hardware, versions
-from .files import Failed, UserError, atomic_path, image_files, link, read_jsonl, write_json, write_jsonl
+from .files import Failed, UserError, atomic_path, image_files, link, markdown_text, read_jsonl, write_json, write_jsonl
 from .inputs import PAIRS, STAGES, again, differences, read_config
 from .settings import STAGE_OF
 from .run_choice import by_judge, choose_first, controlled, decide_all, kept_all, left_alone, open_judge, own_plan, plan_each, refine_by, tried_plans
@@ -180,6 +180,7 @@ def _finetune(run, name):
     "Train a model of Stage 2 on the pairs that are its own"
     pairs, changes = ([], dict(id_ratio=1.)) if name == 'old-pairs' else (_ood_pairs(run, name), {})
     unchanged(run)
+    if (run/'evaluation/scores.csv').exists(): run.mark([f'judge {name}']) # its scores are of the model before
     if name == 'adapted' and run.first: (run/'verdict.json').unlink(missing_ok=True)
     run.say(f'Stage 2  {name}: {run.settings["iterations"]} iterations, {len(pairs)} out-of-distribution pairs')
     began = time.time()
@@ -289,7 +290,7 @@ def report(run): # `Run`
     if todo := again(run.anew()): run.say(f'         inputs have changed, to be done again: {todo}; lego_run --out {run.out} does it')
     newest = max(f.stat().st_mtime for f in (scores, run/'evaluation/targets.csv') if f.exists())
     if not page.exists() or page.stat().st_mtime < newest:
-        text = '\n\n'.join([*findings(run.out, rows), results_table(rows, markdown=True)])
+        text = '\n\n'.join([*map(markdown_text, findings(run.out, rows)), results_table(rows, markdown=True)])
         with atomic_path(run/'evaluation/table.md') as tmp: tmp.write_text(text + '\n', encoding='utf-8')
         write_report(run.out)
     write_card(run.out)

@@ -13,7 +13,7 @@ from pathlib import Path
 COMMANDS = ('lego_run', 'lego_run --dry-run', 'lego_status', 'lego_gate', 'lego_finetune', 'lego_evaluate', 'lego_report', 'lego_apply', 'lego_share')
 BASES = ('finished', 'training', 'refined', 'kept', 'dot', 'judge', 'demo')
 
-def plant(at):
+def plant(at, names='abcd'):
     "Small images that a run is made from: degraded ones, their truth, pairs, tests"
     from lego_nb.degrade import degrade
     from lego_nb.demo import demo_images
@@ -21,9 +21,9 @@ def plant(at):
     def crops(split, n, start=0): return [x[:, :48, :48] for x in list(demo_images(split).values())[start:start + n]]
     def lower(x, name): return quantize(degrade(x[None], name, ['0'], 0))[0]
     for folder, images in dict(photos=[lower(x, 'pocket-strong') for x in crops('ood', 4)], truth=crops('ood', 4)).items():
-        for k, x in zip('abcd', images): write_image(x, at/folder/f'{k}.png')
+        for k, x in zip(names, images): write_image(x, at/folder/f'{k}.png')
     for folder, split, name, n, start in (('pairs', 'id', 'pocket-weak', 8, 0), ('test', 'test', 'pocket-strong', 2, 0), ('test_id', 'id', 'pocket-weak', 2, 20)):
-        for k, x in zip('abcdefgh', crops(split, n, start)):
+        for k, x in zip(names if folder == 'test' else 'abcdefgh', crops(split, n, start)):
             write_image(x, at/folder/f'gt/{k}.png'), write_image(lower(x, name), at/folder/f'lq/{k}.png')
 
 def own(at):
@@ -31,12 +31,12 @@ def own(at):
     return dict(preset='pocket', **{k: f'{at}/{k}' for k in ('photos', 'pairs', 'truth', 'test', 'test_id')}, iterations=4, batch_size=4, id_ratio=.5,
                 lr=1e-3, warmup=0, checkpoint_every=2, crop=32, refine_batch=2, control_images=1, candidates='t0=0.3,steps=1', sample=2, gate_value=.5)
 
-def make(name, at):
+def make(name, at, **more):
     "A run folder in a state: `finished`, stopped in Stage 2 (`training`), before the gate (`refined`), by the judge (`kept`), ..."
     from lego_nb.commands import lego_run
     from lego_nb.run_folder import Run
     out, o = at/name, own(at)
-    o = {dict(photos='ood', pairs='id_pairs', truth='ood_truth').get(k, k): v for k, v in o.items()}
+    o = {dict(photos='ood', pairs='id_pairs', truth='ood_truth').get(k, k): v for k, v in o.items()} | more
     if name == 'refined': o |= dict(stages='restore,refine')
     if name == 'kept': o |= dict(oracle='pixels', candidates='nlm=6')
     if name == 'dot': o |= dict(oracle='dot', choose='gate', candidates=None, controls='none', gate_mode='none')
@@ -169,11 +169,11 @@ def plain(text):
     return re.sub(r'\d[\d.]* (s|min|h|bytes|KB|MB|GB)\b', 'some', text)
 
 class Sweep:
-    def __init__(self, at):
-        self.at, self.counts, self.faults, self.whole, self.said = Path(at), Counter(), [], {}, {}
+    def __init__(self, at, **more): # options of the runs
+        self.more, self.at, self.counts, self.faults, self.whole, self.said = more, Path(at), Counter(), [], {}, {}
     def base(self, name):
         if name in self.whole: return self.at/name
-        run = make(name, self.at) if not (self.at/name).exists() else self.at/name
+        run = make(name, self.at, **self.more) if not (self.at/name).exists() else self.at/name
         end = self.at/'end'
         shutil.rmtree(end, ignore_errors=True), shutil.copytree(run, end)
         code, out, err = call(words_of('lego_run', end, self.at), self.at)
@@ -201,6 +201,7 @@ class Sweep:
         if kind.startswith('fault'):
             self.faults.append((name, str(file), way, command, kind, (err.strip() or out.strip())[-1200:]))
             print(f'{kind}\n    {name} {file}: {way}; {command} -> {code}\n    ' + (err.strip() or out.strip())[-900:].replace('\n', '\n    '), flush=True)
+        return kind
     def kind(self, name, command, file, way, code, out, err, copy, data):
         was, printed, _ = self.undamaged(name, command)
         lines = [l for l in err.splitlines() if l.strip() and 'Warning' not in l]
@@ -211,7 +212,7 @@ class Sweep:
         if code:
             if len(lines) != 1: return f'fault: {len(lines)} lines'
             if not names: return 'fault: the file is not named'
-            return self.way_on(name, copy, lines[0])
+            return self.way_on(name, copy, file, lines[0])
         if way == 'gone' and command in ('lego_status', 'lego_report', 'lego_run --dry-run'): return 'same' # it says what is there
         if command in ('lego_status', 'lego_run --dry-run', 'lego_share'): return 'same' if plain(out) == plain(printed) else 'said' if names else 'fault: other words, and no word of the file'
         if command == 'lego_apply': return 'same' if plain(out) == plain(printed) else 'said' if names else 'fault: other words, and no word of the file'
@@ -219,22 +220,22 @@ class Sweep:
             now, unread = results(copy), file.suffix == '.safetensors' and way in UNSEEN # a head does not tell, and nothing opens it
             if now != self.whole[name] and not (unread and {**now, 'models': 0} == {**self.whole[name], 'models': 0}): return 'fault: other results'
             return 'healed' if (copy/file).exists() and data is not True and (data is None or (copy/file).read_bytes() != data) else 'same'
-        return 'same' if plain(out) == plain(printed) else 'said' if names else self.way_on(name, copy, '')
-    def way_on(self, name, copy, line):
+        return 'same' if plain(out) == plain(printed) else 'said' if names else self.way_on(name, copy, file, '')
+    def way_on(self, name, copy, file, line):
         "Do what the line says, then the run to its end: it must end as it would have"
-        if line and not re.search(r'remove|lego_\w+|put a copy|put it back|choose another|restore it|replace', line): return 'fault: no way on'
+        line = line.replace(str(copy), '@RUN')
+        if line and not re.search(r'remove|lego_\w+|put a copy|put it back|choose another|replace', line): return 'fault: no way on'
         if 'no run' in line: return 'fault: no run'
-        said = re.sub(r'\bremove it\b', lambda m: 'remove ' + (re.search(r'(/\S+?)[:,;)]?(?= |$)', line) or [0, ''])[1], line)
-        said = said.split(', or choose another')[0]
-        for part in re.findall(r'remove ((?:/\S+(?:, | and |,? )?)+)', said):
-            for p in re.findall(r'/\S+', part):
-                p = Path(p.rstrip(',:;.)'))
-                if p.is_relative_to(copy): shutil.rmtree(p, ignore_errors=True) if p.is_dir() else p.unlink(missing_ok=True)
+        said = re.sub(r'\bremove it\b', f'remove @RUN/{file}', line).split(', or choose another')[0]
+        for part in re.findall(r'remove ((?:@RUN[^,\s]*(?:, and |, | and |,)?)+)', said):
+            for p in re.findall(r'@RUN/([^,\s]+)', part):
+                if (copy/p).is_dir() and not (copy/p).is_symlink(): shutil.rmtree(copy/p)
+                else: (copy/p).unlink(missing_ok=True)
         if 'put a copy back' in line and not 'remove' in said: # as one who has a copy
             for f in (self.at/name).rglob('*'):
-                if str(copy/f.relative_to(self.at/name)) in line and f.is_file(): shutil.rmtree(copy/f.relative_to(self.at/name), ignore_errors=True); shutil.copyfile(f, copy/f.relative_to(self.at/name))
-        for command in re.findall(r'(lego_(?:evaluate|gate|refine|finetune|report)) --out (\S+)', line):
-            call(f'{command[0]} --out {copy}', self.at)
+                if f'@RUN/{f.relative_to(self.at/name)}' in line and f.is_file(): shutil.rmtree(copy/f.relative_to(self.at/name), ignore_errors=True); shutil.copyfile(f, copy/f.relative_to(self.at/name))
+        for command in re.findall(r'(lego_(?:evaluate|gate|refine|finetune|report)) --out @RUN', line):
+            call(f'{command} --out {shlex.quote(str(copy))}', self.at)
         code, out, err = call(words_of('lego_run', copy, self.at), self.at)
         if code: return f'fault: the way on ends with {code}: {err.strip()[-300:]}'
         return 'said' if results(copy) == self.whole[name] else 'fault: the way on ends with other results'

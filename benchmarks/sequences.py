@@ -100,7 +100,10 @@ class RunFolder(RuleBasedStateMachine):
         COUNTS['damage'] += 1
         f = data.draw(st.sampled_from([f for f in files(self.out) if f.parts[0] != 'data' and f.suffix != '.html' and f.parts[:2] != ('evaluation', 'images')]))
         if not (some := {w: d for w, d in ways(self.out/f) if w in WAYS} if (self.out/f).stat().st_size else {}): return
-        to = some[data.draw(st.sampled_from(sorted(some)))]
+        self.spoil(f, some[data.draw(st.sampled_from(sorted(some)))])
+
+    def spoil(self, f, to):
+        "Give a file other bytes, of `ways`"
         (self.out/f).unlink()
         if to is True: (self.out/f).mkdir()
         elif to is not None: (self.out/f).write_bytes(to)

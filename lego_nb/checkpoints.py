@@ -6,11 +6,12 @@
 __all__ = ['gathered', 'dealt', 'Resumable', 'from_state']
 
 # %% ../nbs/52_checkpoints.ipynb #4528db28
-import copy, json, pickle, shutil
+import copy, json, shutil
 from pathlib import Path
 import torch
 from fastcore.basics import patch
 from safetensors import SafetensorError
+from .console import cause
 from .files import UserError, read_jsonl, write_json, write_jsonl
 from .model_folders import save_tensors
 
@@ -84,14 +85,19 @@ def _read(self:Resumable, folder):
 def resume(self:Resumable) -> int: # updates done
     "Go back to the latest checkpoint, if any. `UserError`: it was made with other settings, or is damaged."
     if states := self.states():
-        saved = json.loads((states[-1]/'state.json').read_text(encoding='utf-8'))
+        damaged = UserError(f'{states[-1]}/state.json is damaged: remove {states[-1]}, and the same command goes on from the one before it, or begins anew')
+        try: saved = json.loads((states[-1]/'state.json').read_text(encoding='utf-8'))
+        except (OSError, ValueError): raise damaged from None
+        if type(saved) is not dict or {'step', *self.identity()} - saved.keys() or type(saved['step']) is not int: raise damaged
         changes = {k: v for k, v in self.identity().items() if saved.get(k) != v}
         if changes:
             differ = '; '.join(f'{k} {saved.get(k)} there, {v} here' for k, v in changes.items())
             raise UserError(f'{self.out} was begun with other settings ({differ}): use another folder.')
         try: self._read(states[-1])
-        except (OSError, RuntimeError, KeyError, SafetensorError, pickle.UnpicklingError):
-            raise UserError(f'{states[-1]} is damaged: remove it, and the one before it is used.') from None
+        except MemoryError: raise
+        except Exception as e: # whatever damage leads to
+            if cause(e) in ('out of memory', 'device lost'): raise
+            raise UserError(f'{states[-1]} is damaged: remove it, and the same command goes on from the one before it, or begins anew') from None
         self.step = saved['step']
         if self.ema: self.ema.optimization_step = self.step
     if (log := self.out/'metrics.jsonl').exists():

@@ -13,7 +13,7 @@ from pathlib import Path
 from .console import command, find_device, parse_shard
 from .files import UserError, read_jsonl
 from .holder import Holder, current, describe
-from .inputs import STAGES, again, begun, check_out, check_places, default_out, read_config
+from .inputs import STAGES, again, begun, check_out, check_places, check_whole, default_out, read_config
 from .options import with_options
 from .plans import without_fixed
 from .run_folder import JUDGED, Run, grouped
@@ -51,6 +51,7 @@ def lego_run(
     first = not (launched and part[0])
     out = out or default_out(preset, options)
     known = read_config(out)
+    if first: check_whole(out)
     if not known and begun(out): raise UserError(f'{out} holds results and no config.json: put it back, or choose another --out')
     may = {'restore', 'refine'} & {*wanted} or ('evaluate' in wanted and any(options.values()))
     if not known and not may: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
@@ -178,6 +179,7 @@ def lego_status(
     from lego_nb.verdict import Verdict, verdict_lines
     out, config = Path(out), read_config(out)
     if not config: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
+    check_whole(out)
     def count(kind): return sum(1 for f in (out/'pseudo'/kind).rglob('[!.]*') if f.is_file())
     s, rows = config['settings'], read_jsonl(out/'pseudo/metadata.jsonl')
     print(f"{out}: preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}")

@@ -11,7 +11,7 @@ import numpy as np
 from .comparison import Comparison, DISTANCES, METRICS
 from .evaluation import bootstrap_ci, caption, gains, paired_test, summarize
 from .figures import BLUE, GREY, finish_plot, pick, zoom_strip
-from .files import UserError, atomic_path, markdown_grid
+from .files import UserError, atomic_path, markdown_grid, markdown_text
 from .images import read_image
 from .files import named_folders
 
@@ -77,7 +77,7 @@ def comparison_table(
     cols,notes = _columns(c),_notes(c)
     heads,wide = list(cols),max(map(len, cols['method']))
     if markdown:
-        told = [f'- {" ".join(n.split())}' for n in notes]
+        told = [f'- {markdown_text(" ".join(n.split()))}' for n in notes]
         return '\n'.join([markdown_grid([heads, *zip(*cols.values())], range(1, len(heads))), '', *told])
     blocks = ['\n'.join([h, *[f'  {k:<{wide}}  {v}' for k,v in zip(cols['method'], cols[h])]]) for h in heads[1:]]
     return '\n'.join([*blocks, '', *notes])

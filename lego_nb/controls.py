@@ -108,7 +108,7 @@ def with_smoothed(
     run,         # folder of the run
 ):               # `models` with the rows of non-local means where one is missing; `done` without them then: one strength for all sets
     "Add the rows of non-local means to what is judged"
-    if all((NLM[0], s) in done for s in sets): return models, done # the last that is judged
+    if all((NLM[0], s) in done for s in sets) and (Path(run)/'evaluation/nlm.json').exists(): return models, done # the last that is judged
     return models | smoothed(load(), sets['ood'], run), {o for o in done if o[0] not in NLM}
 
 # %% ../nbs/68_controls.ipynb #68c00022

@@ -69,6 +69,7 @@ def evaluate_model(
             except Unreadable as e:
                 leave_out(e)
                 continue
+            if not x.isfinite().all(): raise UserError(f'{name} makes NaN or infinite values of {lq}: a model to be mended, or an image to be left out')
             photograph, judged = counted_as(id, lq, gt), True
             for k, image in {'degraded': y, 'truth': ref, name: x}.items() if images else ():
                 path = Path(images)/k/f'{id}.png'

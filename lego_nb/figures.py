@@ -54,7 +54,7 @@ def gains_plot(
     if o: ax.plot([o.get(n, np.nan) for n in names], y, 'x', color=GREY, label='old-pairs')
     if s: ax.plot([s.get(n, np.nan) for n in names], y, 'o', mfc='none', color=GREY, label='supervised')
     ax.errorbar(mean, 0, xerr=[[mean-low], [high-mean]], fmt='D', capsize=3, color=BLUE)
-    ax.set_yticks([0, *y], ['mean, 95 %', *names])
+    ax.set_yticks([0, *y], ['mean, 95 %', *names], parse_math=False) # names may hold $
     unit = ', dB' if metric == 'psnr' else ''
     return finish_plot(fig, ax, xlabel=f'gain in {caption(metric)}{unit}', ylim=(-.6, len(names)+.6))
 
@@ -104,7 +104,7 @@ def zoom_strip(
     def show(cell, x, title):
         ax = fig.add_subplot(cell, xticks=[], yticks=[])
         ax.imshow(x.detach().float().clamp(0, 1).cpu().permute(1, 2, 0), interpolation='nearest')
-        ax.set_title(title, fontsize=8)
+        ax.set_title(title, fontsize=8, parse_math=False)
         return ax
     whole = show(grid[:, 0], next(iter(images.values())), '')
     for r, ((top, left, size), colour) in enumerate(zip(boxes, [BLUE, *_MORE])):

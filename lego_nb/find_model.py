@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files as package_files
 from pathlib import Path
 from .files import UserError
-from .inputs import outdated
+from .inputs import model_fault, outdated
 
 # %% ../nbs/91_find_model.ipynb #ab870011
 WHICH = 'adapted', 'unadapted', 'old-pairs', 'supervised'
@@ -45,7 +45,8 @@ def verdict(run): # a run folder
 def _in_run(run, which, settings):
     "A model of a run folder"
     made, goes_on, ends = run/'checkpoints'/which, f'`lego_run --out {run}` goes on', f'there is no {which} model yet'
-    if which != 'unadapted' and (made/'config.json').is_file():
+    if which != 'unadapted' and made.is_dir():
+        if wrong := model_fault(made): raise UserError(f'{wrong[0]} is damaged or missing ({wrong[1]}): remove {made}, and lego_run --out {run} trains it anew')
         changed = f'the inputs of {run} have changed since its {which} model was made: {goes_on}'
         return Found(f'{run} ({which})', str(made), which, changed if outdated(run, which) else None)
     if which == 'old-pairs':

@@ -93,6 +93,7 @@ def load_judge(
         judge = Judge(state['fault.weight'].shape[1])
         judge.load_state_dict({k: v.float() for k, v in state.items()})
     except (SafetensorError, KeyError, RuntimeError) as e: raise UserError(f'{path}: not the weights of a judge ({str(e).splitlines()[0]})') from None
+    if not all(v.isfinite().all() for v in judge.state_dict().values()): raise UserError(f'{path}: its weights are not finite; leave --judge out for the one that ships')
     return judge.to(device).eval().requires_grad_(False)
 
 # %% ../nbs/46_judge.ipynb #20c12c60

@@ -9,7 +9,7 @@ __all__ = ['HUB_LICENSES', 'SETTINGS', 'CARD', 'USE', 'public_name', 'weights_ha
 # %% ../nbs/86_model_card.ipynb #be7750bc
 import json, re
 from pathlib import Path
-from .files import UserError, atomic_path, content, markdown_grid, read_jsonl, write_json
+from .files import UserError, atomic_path, content, markdown_grid, markdown_text, read_jsonl, write_json
 from .inputs import outdated
 from .model_folders import license_of
 from .settings import anchored
@@ -160,7 +160,7 @@ old-pairs: trained as long, without a pseudo-pair; supervised: trained on the tr
 {% if settings %}
 ## Settings
 
-{% for k, v in settings.items() %}{{ k }} {{ v }}{{ ', ' if not loop.last }}{% endfor %}
+{% for k, v in settings.items() %}{{ k }} {{ v | shown }}{{ ', ' if not loop.last }}{% endfor %}
 
 
 {% endif %}
@@ -211,8 +211,9 @@ def card_text(facts): # of a run, or dict(net=...) for a model without its run
                grey='It takes grey images, 1×1×H×W; lego_apply gives it the colours one by one.',
                colour='chaiNNer opens it with the node *Load Model*. ComfyUI takes it from `models/upscale_models` with the node '
                       '*Load Upscale Model*.')
-    page = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string(CARD + USE)
-    return page.render({**f, **own})
+    page = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    page.filters['shown'] = markdown_text # a prompt is anybody's text
+    return page.from_string(CARD + USE).render({**f, **own})
 
 # %% ../nbs/86_model_card.ipynb #ec61875e
 def write_card(run, # a run folder with an adapted model

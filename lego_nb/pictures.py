@@ -40,8 +40,11 @@ def _open(path, f):
     except UnidentifiedImageError:
         f.seek(0)
         if f.read(4) not in (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'): raise
-        try: return _OtherTiff(path)
+        try: other = _OtherTiff(path)
         except Exception: raise UnidentifiedImageError(f'cannot identify {path}') from None
+    (w, h), most = other.size, Image.MAX_IMAGE_PIXELS
+    if most and w*h > 2*most: raise Image.DecompressionBombError(f'Image size ({w*h} pixels) exceeds limit of {2*most} pixels, as Pillow has it')
+    return other
 
 # %% ../nbs/02_pictures.ipynb #82702d70
 @functools.lru_cache(1)

@@ -69,7 +69,7 @@ def svg(
     from markupsafe import Markup
     ink, buffer = '#010203', io.StringIO() # a colour that nothing else has
     names = 'text.color axes.edgecolor axes.labelcolor xtick.color ytick.color'.split()
-    style = {**dict.fromkeys(names, ink), 'svg.fonttype': 'none', 'svg.hashsalt': 'lego'}
+    style = {**dict.fromkeys(names, ink), 'svg.fonttype': 'none', 'svg.hashsalt': 'lego', 'text.parse_math': False} # names may hold $
     with plt.rc_context(style): figure().savefig(buffer, format='svg', transparent=True, metadata=dict(Date=None))
     text = buffer.getvalue().replace(ink, 'currentColor')
     return Markup(text[text.index('<svg'):].strip())

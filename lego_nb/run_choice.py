@@ -13,8 +13,8 @@ import hashlib, json, shutil, time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from .console import bars, progress
-from .files import UserError, append_jsonl, image_files, read_jsonl, write_json
+from .console import bars, progress, reason
+from .files import Failed, UserError, append_jsonl, image_files, read_jsonl, write_json
 from .plans import KEEP, ChoiceSettings, Plan, read_plans
 
 # %% ../nbs/79_run_choice.ipynb #ca790007
@@ -150,13 +150,17 @@ def propose(
     own, s, files = run.data.prompts(), run.refine_settings(), {i: o['file'] for i, o in crops.items()}
     mine = {i: files[i] for i in (run.mine(files) if run.launched else files)}
     prompts = {i: own[crops[i]['image']] for i in mine if crops[i]['image'] in own}
-    how = dict(batch_size=run.settings['refine_batch'], say=run.say, progress=bars() and run.first)
+    faults = []
+    def note(i, e): faults.append(reason(e)), print(f'  failed: crop {i}: {reason(e)}', flush=True)
+    how = dict(batch_size=run.settings['refine_batch'], say=run.say, progress=bars() and run.first, note=note)
     for k, p in enumerate(plans):
         if all((folder/f'{k}/{i}.png').exists() for i in mine): continue
         if p.nlm: Denoiser(p.nlm, mine, folder/str(k), run.device, **how).run()
         else: refine_folder(oracle(), mine, folder/str(k), replace(s, **p.settings), prompts=prompts, **how)
     run.meet()
-    return {p.name: {i: f for i in files if (f := folder/f'{k}/{i}.png').exists()} for k, p in enumerate(plans)}
+    made = {p.name: {i: f for i in files if (f := folder/f'{k}/{i}.png').exists()} for k, p in enumerate(plans)}
+    if faults and not any(made.values()): raise Failed(f'{run.out}: not one of {len(files)} crops could be refined, by no plan; the last with: {faults[-1]}')
+    return made
 
 # %% ../nbs/79_run_choice.ipynb #ca790015
 def settle_choice(
@@ -321,5 +325,5 @@ def decide_all(
         write_json(dict(adapted=False, reason=str(e)), run/'verdict.json') # for `lego_apply`
         raise
     if any(r['kept'] for r in rows): (run/'verdict.json').unlink(missing_ok=True)
-    else: leave_alone(run, f'the judge expects a loss of each faithful one of {len(rows)} targets; the model is left as it is')
+    else: leave_alone(run, f'the judge expects {"a loss" if run.settings["veto"] <= 0 else "less than is asked"} of each faithful one of {len(rows)} targets; the model is left as it is')
     return vetoed

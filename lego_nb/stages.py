@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from .console import STOPS, bars, cause, duration, hardware, versions
-from .files import Failed, UserError, atomic_path, image_files, link, read_jsonl, write_json, write_jsonl
+from .files import Failed, UserError, atomic_path, image_files, link, markdown_text, read_jsonl, write_json, write_jsonl
 from .inputs import PAIRS, STAGES, again, differences, read_config
 from .settings import STAGE_OF
 from .run_choice import by_judge, choose_first, controlled, decide_all, kept_all, left_alone, open_judge, own_plan, plan_each, refine_by, tried_plans
@@ -121,7 +121,7 @@ def gate(run): # `Run`
     ids, judged = [i for i in files if not run.missing('targets', [i])], {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')}
     if judged and judged >= set(ids) and 'gate' not in anew and not (run.settings['go_on'] and left_alone(run)):
         run.say('Stage 1  gate: nothing to do')
-        return _control(run) if 'control' in anew else None
+        return _control(run) if 'control' in anew or _uncompared(run) else None
     if judged and 'gate' not in anew and list((run/'checkpoints').glob('adapted*')):
         return run.say(f'Stage 1  gate: targets that came after Stage 2 had begun: {len(set(ids) - judged)}; they are not '
                        'part of it unless checkpoints/ and evaluation/ are removed')
@@ -143,10 +143,16 @@ def gate(run): # `Run`
     run.mark(done=['gate'])
     run.timed('gate', began, len(ids), 'targets')
     run.say(f"         kept {sum(r['kept'] for r in rows)} of {len(rows)}" + (f', vetoed {vetoed}' if vetoed else ''))
+    if all(r['scores'].get('psnr', 0) > 48 for r in rows): run.say('         every target is its restoration within a grey level: with these settings the oracle changes nothing, and nothing can be learned from it')
     if line := drift_line([dict(r['scores'], id=r['id']) for r in rows], 'targets from their restorations'): run.say(f'         {line}')
     _control(run)
 
 # %% ../nbs/87_stages.ipynb #2cbcf5da
+def _uncompared(run):
+    "Whether a comparison is lost: of controls, or with the truth"
+    made, truth = any((run/'pseudo/control').rglob('[!.]*.png')), run.data['ood_truth'] and any(r.get('judged') for r in read_jsonl(run/'pseudo/metadata.jsonl'))
+    return made and not (run/'pseudo/control.jsonl').exists() or truth and not (run/'pseudo/truth.jsonl').exists()
+
 def _control(run):
     "Set targets beside their controls and the truth, where there are any, and say the verdict"
     from lego_nb.control import compare_controls
@@ -175,6 +181,7 @@ def _finetune(run, name):
     "Train a model of Stage 2 on the pairs that are its own"
     pairs, changes = ([], dict(id_ratio=1.)) if name == 'old-pairs' else (_ood_pairs(run, name), {})
     unchanged(run)
+    if (run/'evaluation/scores.csv').exists(): run.mark([f'judge {name}']) # its scores are of the model before
     if name == 'adapted' and run.first: (run/'verdict.json').unlink(missing_ok=True)
     run.say(f'Stage 2  {name}: {run.settings["iterations"]} iterations, {len(pairs)} out-of-distribution pairs')
     began = time.time()
@@ -284,7 +291,7 @@ def report(run): # `Run`
     if todo := again(run.anew()): run.say(f'         inputs have changed, to be done again: {todo}; lego_run --out {run.out} does it')
     newest = max(f.stat().st_mtime for f in (scores, run/'evaluation/targets.csv') if f.exists())
     if not page.exists() or page.stat().st_mtime < newest:
-        text = '\n\n'.join([*findings(run.out, rows), results_table(rows, markdown=True)])
+        text = '\n\n'.join([*map(markdown_text, findings(run.out, rows)), results_table(rows, markdown=True)])
         with atomic_path(run/'evaluation/table.md') as tmp: tmp.write_text(text + '\n', encoding='utf-8')
         write_report(run.out)
     write_card(run.out)

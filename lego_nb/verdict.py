@@ -167,7 +167,7 @@ def choice_plot(
         if len(mine): ax.errorbar(*mine.T[:2], xerr=mine.T[2:], capsize=3, label=kind, **way)
     if true := [(p['true'], y) for y, (p, *_) in enumerate(lines) if p.get('true') is not None]:
         ax.plot(*zip(*true), 'o', mfc='none', color='#e08a2e', label='true')
-    ax.set_yticks(range(len(lines)), [name for *_, name in lines])
+    ax.set_yticks(range(len(lines)), [name for *_, name in lines], parse_math=False)
     return finish_plot(fig, ax, xlabel='gain over the restoration, dB', ylim=(len(lines) - .5, -.5))
 
 # %% ../nbs/69_verdict.ipynb #7290466b

@@ -5,24 +5,26 @@
 A run (`lego_run --preset pocket --iterations 30 --first-n 16` and `SHORT`, the judged choice of settings, two small test images of
 each kind) is stopped after a random time, at most half of what an undisturbed one takes, and started again, until it ends by
 itself; then the next, until there were enough kills. The time is the processor's, so that other work on the machine changes
-nothing. Two runs of five are two processes of one launcher. Each end is compared with that
+nothing. Two of five kills are of runs of two processes of one launcher. Each end is compared with that
 of an undisturbed run of as many processes, file by file (`same`). `--full` adds kills of the plain run at its whole size, and
 `--locks` the commands that begin together. Writes OUT.csv, a line for every kill, and OUT.md, the counts. `--quick` takes two
 minutes: two kills of a tiny run. POSIX alone.
 """
 import argparse, csv, json, os, platform, random, re, shutil, signal, subprocess, sys, tempfile, time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import psutil
 
 COMMAND = [sys.executable, '-m', 'lego_nb', 'run', '--preset', 'pocket', '--out', 'run']
 TWO = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', *COMMAND[1:]]
-SHORT = '--iterations 30 --first-n 16 --checkpoint-every 10 --refine-batch 4 --sample 6 --control-images 2'.split()
+SHORT = ('--iterations 30 --first-n 16 --checkpoint-every 10 --refine-batch 4 --sample 4 --control-images 2 '
+         '--controls old-pairs,non-local-means,targets').split()
 TINY = ['--iterations', '4', '--first-n', '4', '--checkpoint-every', '2', '--sample', '4', '--control-images', '2', '--controls', 'old-pairs',
         '--candidates', 't0=.3,steps=2,solver=euler+t0=.6,steps=4,solver=euler']
 ONE_KINDS = 'SIGKILL', 'SIGTERM', 'SIGINT', 'SIGTERM, SIGKILL after 1 s'
 TWO_KINDS = 'SIGKILL to worker 0', 'SIGKILL to worker 1', 'SIGTERM to the launcher', 'SIGINT to the launcher', 'SIGKILL to all'
-HEAD = 'run', 'processes', 'kill', 'signal', 'after_s', 'exit', 'reached'
+HEAD = 'size', 'run', 'processes', 'kill', 'signal', 'after_s', 'exit', 'reached'
 
 def small_tests(folder):
     "Options that name two photographs of each kind, 96 pixels wide"
@@ -34,14 +36,24 @@ def small_tests(folder):
             write_image(read_image(f)[:, 60:156, 60:156], folder/kind/f.parent.name/f.name)
     return ['--test', str(folder/'test'), '--test-id', str(folder/'test_id')]
 
+def family(p):
+    "A process and those that it has started; a launcher's workers are in sessions of their own"
+    try: return [top := psutil.Process(p.pid), *top.children(recursive=True)]
+    except psutil.Error: return []
+
+def end(processes):
+    "Kill what there still is of some processes"
+    for o in processes:
+        try: o.kill()
+        except psutil.Error: pass
+    psutil.wait_procs(processes[1:], 30) # the first is `Popen`'s to wait for
+
 def spent(p):
     "Processor seconds of a process and of those that it has started"
     total = 0
-    try:
-        for o in (top := psutil.Process(p.pid), *top.children(recursive=True)):
-            try: total += sum(o.cpu_times()[:2])
-            except psutil.Error: pass
-    except psutil.Error: pass
+    for o in family(p):
+        try: total += sum(o.cpu_times()[:2])
+        except psutil.Error: pass
     return total
 
 def start(command, folder):
@@ -51,26 +63,22 @@ def start(command, folder):
     with open(folder/'said.txt', 'a') as f:
         return subprocess.Popen(command, cwd=folder, stdout=f, stderr=subprocess.STDOUT, env=env, start_new_session=True)
 
-def end_group(p):
-    "Leave nothing behind of a launcher that is gone"
-    try: os.killpg(p.pid, signal.SIGKILL)
-    except ProcessLookupError: pass
-
 def stop(p, kind):
     "Do to a process what `kind` says, and wait until all of it is gone; its exit code"
+    all_of_it = family(p)
     if 'worker' in kind:
         workers = sorted((o for o in psutil.Process(p.pid).children() if 'lego_nb' in ' '.join(o.cmdline())), key=lambda o: o.pid)
         if len(workers) == 2: workers[int(kind[-1])].kill()
         else: p.kill() # they have not begun
-    elif kind == 'SIGKILL to all': os.killpg(p.pid, signal.SIGKILL)
+    elif kind == 'SIGKILL to all': end(all_of_it)
     else:
-        p.send_signal(getattr(signal, kind[:7].strip(' ,t')))
+        p.send_signal(getattr(signal, re.match('SIG[A-Z]+', kind)[0]))
         if 'after' in kind:
             time.sleep(1)
             p.kill()
     try: code = p.wait(120)
     except subprocess.TimeoutExpired: code = 'did not end in 120 s'
-    end_group(p)
+    end(all_of_it)
     p.wait()
     return code
 
@@ -123,27 +131,24 @@ def disturbed(folder, command, kinds, whole, most, rng, say):
         if (code := wait(p, after)) is not None:
             return rows, code and f'ended with {code}: {(folder/"said.txt").read_text()[-1000:]}'
         if len(rows) == most:
-            end_group(p)
+            end(family(p))
             return rows, 'does not end'
         kind, reached = rng.choice(kinds), stage(folder, before)
         rows.append(dict(signal=kind, after_s=round(after, 1), exit=stop(p, kind), reached=reached))
         say(rows[-1])
 
-def kills(tmp, n, seed, options, say, two=True, most=8):
-    "Disturb runs until there were `n` kills; their rows, and what each end was"
-    rng, whole, rows, ends = random.Random(seed), {}, [], []
+def kills(tmp, n, seed, processes, options, say, most=8):
+    "Disturb runs of one or two processes until there were `n` kills; their rows, what each end was, processor seconds of an undisturbed run"
+    rng, rows, ends, command = random.Random(f'{seed}, {processes}'), [], [], (TWO if processes == 2 else COMMAND) + options
+    whole = undisturbed(tmp/'whole', command) if n else 0
     while len(rows) < n:
         k = len(ends)
-        processes = 2 if two and k % 5 in (1, 3) else 1
-        command = (TWO if processes == 2 else COMMAND) + options
-        if processes not in whole: whole[processes] = undisturbed(tmp/f'whole-{processes}', command)
-        folder = tmp/f'{k}'
-        found, fault = disturbed(folder, command, TWO_KINDS if processes == 2 else ONE_KINDS, whole[processes], min(most, n - len(rows)), rng, say)
+        found, fault = disturbed(tmp/f'{k}', command, TWO_KINDS if processes == 2 else ONE_KINDS, whole, min(most, n - len(rows)), rng, say)
         rows += [dict(run=k, processes=processes, kill=len(rows) + j + 1, **o) for j, o in enumerate(found)]
-        files, differ = same(tmp/f'whole-{processes}/run', folder/'run') if not fault else (0, [])
+        files, differ = same(tmp/'whole/run', tmp/f'{k}/run') if not fault else (0, [])
         ends.append(dict(run=k, processes=processes, kills=len(found), files=files, differ=differ, fault=fault))
         say(ends[-1])
-        if not fault and not differ: shutil.rmtree(folder)
+        if not fault and not differ: shutil.rmtree(tmp/f'{k}')
     return rows, ends, whole
 
 def together(tmp, commands):
@@ -151,10 +156,10 @@ def together(tmp, commands):
     ps = [start(c, tmp/f'{k}') for k, c in enumerate(commands)]
     return [(p.wait(), [*(tmp/f'{k}/said.txt').read_text().splitlines(), ''][-2 if p.wait() else 0]) for k, p in enumerate(ps)]
 
-def locks(tmp, say):
+def locks(tmp, tests, say):
     "What happens to commands that begin together: name -> (as it should be, in words)"
     res, run = {}, tmp/'run'
-    def at(out, *more, command=COMMAND): return [*command[:-1], str(out), *TINY, *more]
+    def at(out, *more, command=COMMAND): return [*command[:-1], str(out), *TINY, *tests, *more]
     eight = together(tmp/'eight', [at(run)]*8)
     codes = Counter(c for c, _ in eight)
     said = [l for c, l in eight if c]
@@ -184,27 +189,28 @@ def locks(tmp, say):
     say(res)
     return res
 
-def summary(args, rows, ends, whole, full, lock):
+def table(title, series):
+    "Lines of Markdown that count the kills and the ends of some series"
+    rows, ends = ([o for k in series for o in k[j]] for j in (0, 1))
+    if not ends: return []
+    good = sum(not o['fault'] and not o['differ'] for o in ends)
+    whole = ', '.join(f"{w:.0f} with {e[0]['processes']} process" + 'es'*(e[0]['processes'] > 1) for _, e, w in series if e)
+    lines = [f'## {title}', '', f"**{len(rows)} kills in {len(ends)} runs; {good} of {len(ends)} ended identical** to an undisturbed run ({whole} processor seconds); "
+             f"{max(o['files'] for o in ends)} files compared in each.", '', '| processes | signal | kills | exit codes |', '|--:|---|--:|---|']
+    for (p, k), n in sorted(Counter((r['processes'], r['signal']) for r in rows).items()):
+        lines.append(f"| {p} | {k} | {n} | {', '.join(sorted({str(r['exit']) for r in rows if (r['processes'], r['signal']) == (p, k)}))} |")
+    reached = Counter(' '.join(re.sub('[:,]', '', r['reached']).split()[:3]) or 'before the first line' for r in rows)
+    lines += ['', 'Last lines before the kills: ' + ', '.join(f'{k} {n}' for k, n in reached.most_common()) + '.', '']
+    return lines + [f"- run {o['run']} of {o['processes']} processes: {o['fault'] or 'differs in ' + ', '.join(o['differ'][:9])}" for o in ends if o['fault'] or o['differ']]
+
+def summary(args, short, full, lock):
     "The counts, in Markdown"
     import torch
-    ok = [o for o in ends if not o['fault'] and not o['differ']]
     where = f"{os.cpu_count()} cores ({platform.machine()}), Linux, Python {platform.python_version()}, torch {torch.__version__}, one thread a process"
-    lines = ['# Runs that were killed', '', f"`python benchmarks/faults.py {' '.join(args)}` on {time.strftime('%Y-%m-%d')}; {where}. What is done and compared stands in the script.", '']
-    def table(title, rows, ends, whole):
-        good = sum(not o['fault'] and not o['differ'] for o in ends)
-        lines.extend([f'## {title}', '', f"**{len(rows)} kills in {len(ends)} runs; {good} of {len(ends)} ended identical** to an undisturbed run "
-                      f"({', '.join(f'{w:.0f} processor seconds with {p} process' + 'es'*(p > 1) for p, w in whole.items())}), {max((o['files'] for o in ends), default=0)} files compared in each.", '',
-                      '| processes | signal | kills | exit codes |', '|--:|---|--:|---|'])
-        for (p, k), n in sorted(Counter((r['processes'], r['signal']) for r in rows).items()):
-            lines.append(f"| {p} | {k} | {n} | {', '.join(map(str, sorted({r['exit'] for r in rows if (r['processes'], r['signal']) == (p, k)}, key=str)))} |")
-        reached = Counter(' '.join(re.sub(r'[:,]', '', r['reached']).split()[:3]) or 'before the first line' for r in rows)
-        lines.extend(['', 'Where they were: ' + ', '.join(f'{k} {n}' for k, n in reached.most_common()) + '.', ''])
-        for o in ends:
-            if o['fault'] or o['differ']: lines.append(f"- run {o['run']}: {o['fault'] or 'differs in ' + ', '.join(o['differ'][:9])}")
-    table('Short runs', rows, ends, whole)
-    if full: table('At full size', *full)
-    if lock: lines.extend(['## Commands that begin together', '', '| what | as it should be | seen |', '|---|---|---|', *(f"| {k} | {'yes' if o else 'no'} | {s.replace('|', '/')} |" for k, (o, s) in lock.items()), ''])
-    return '\n'.join(lines).rstrip() + '\n', len(ok) == len(ends) and all(o for o, _ in (lock or {}).values())
+    lines = ['# Runs that were killed', '', f"`python benchmarks/faults.py {' '.join(args)}` on {time.strftime('%Y-%m-%d')}; {where}. What is done, compared and left out stands in the script; every kill is a line of the CSV file.", '',
+             *table('Short runs', short), *table('At full size', full)]
+    if lock: lines += ['## Commands that begin together', '', '| what | as it should be | seen |', '|---|---|---|', *(f"| {k} | {'yes' if o else 'no'} | {s.replace('|', '/')} |" for k, (o, s) in lock.items()), '']
+    return '\n'.join(lines).rstrip() + '\n', not any(o['fault'] or o['differ'] for k in short + full for o in k[1]) and all(o for o, _ in lock.values())
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -212,6 +218,7 @@ def main():
     p.add_argument('--seed', type=int, default=0)
     p.add_argument('--full', type=int, default=0, help='kills of the plain run')
     p.add_argument('--locks', action='store_true')
+    p.add_argument('--jobs', type=int, default=2, help='runs at a time')
     p.add_argument('--quick', action='store_true')
     p.add_argument('--out', help='writes OUT.csv and OUT.md')
     args = p.parse_args()
@@ -219,15 +226,19 @@ def main():
     tmp = Path(tempfile.mkdtemp(prefix='faults-'))
     def say(o): print(time.strftime('%H:%M:%S'), o, flush=True)
     say(tmp)
-    rows, ends, whole = kills(tmp/'short', 2 if args.quick else args.kills, args.seed, (TINY if args.quick else SHORT) + small_tests(tmp), say, two=not args.quick)
-    full = kills(tmp/'full', args.full, args.seed, [], say, two=False) if args.full else None
-    lock = locks(tmp/'locks', say) if args.locks else None
-    text, good = summary(sys.argv[1:], rows, ends, whole, full, lock)
+    tests, two = small_tests(tmp), 0 if args.quick else round(.4*args.kills)
+    with ThreadPoolExecutor(args.jobs) as pool:
+        n = 2 if args.quick else args.kills - two
+        short = [pool.submit(kills, tmp/f'short-{p}', k, args.seed, p, (TINY if args.quick else SHORT) + tests, say) for p, k in ((1, n), (2, two))]
+        short = [o.result() for o in short]
+    full = [kills(tmp/'full', args.full, args.seed, 1, [], say)] if args.full else []
+    lock = locks(tmp/'locks', tests, say) if args.locks else {}
+    text, good = summary(sys.argv[1:], short, full, lock)
     if args.out:
         Path(f'{args.out}.md').write_text(text)
         with open(f'{args.out}.csv', 'w', newline='') as f:
-            w = csv.DictWriter(f, HEAD)
-            w.writeheader(), w.writerows(rows + [o | dict(run=f"full-{o['run']}") for o in (full or [[]])[0]])
+            w = csv.DictWriter(f, HEAD, lineterminator='\n')
+            w.writeheader(), w.writerows(dict(size=size, **o) for size, some in dict(short=short, full=full).items() for rows, *_ in some for o in rows)
     print(text)
     if good: shutil.rmtree(tmp)
     sys.exit(not good)

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from fastcore.meta import delegates
 from pathlib import Path
 from .console import command, find_device, parse_shard
-from .files import UserError, read_jsonl
+from .files import UserError, each_record
 from .holder import Holder, current, describe
 from .inputs import STAGES, again, begun, check_out, check_places, default_out, read_config
 from .options import with_options
@@ -168,9 +168,9 @@ def lego_status(
     out, config = Path(out), read_config(out)
     if not config: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
     def count(kind): return sum(1 for f in (out/'pseudo'/kind).rglob('[!.]*') if f.is_file())
-    s, rows = config['settings'], read_jsonl(out/'pseudo/metadata.jsonl')
+    s, kept = config['settings'], [r['kept'] for r in each_record(out/'pseudo/metadata.jsonl')]
     print(f"{out}: preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}")
-    print(f"  restored {count('restored')}, refined {count('targets')}, gated {len(rows)}, kept {sum(r['kept'] for r in rows)}")
+    print(f"  restored {count('restored')}, refined {count('targets')}, gated {len(kept)}, kept {sum(kept)}")
     for line in verdict_lines(Verdict.of(out)): print(f'  {line}')
     from lego_nb.controls import to_train
     run = Run(out, s)

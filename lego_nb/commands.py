@@ -20,6 +20,11 @@ from .run_folder import JUDGED, Run, grouped
 from .settings import SETTINGS, check_inputs, resolve_settings
 from .stages import go
 
+# %% ../nbs/89_commands.ipynb #d15c0101
+def _room(run, stage): # before it; see 88_plan
+    from lego_nb.plan import check_disk
+    check_disk(run, stage)
+
 # %% ../nbs/89_commands.ipynb #6f58a093
 @command
 @with_options(*SETTINGS.values(), preset=True)
@@ -60,7 +65,7 @@ def lego_run(
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
         run = Run(out, settings, device, part, launched)
         run.holder = holder
-        return go(run, wanted)
+        return go(run, wanted, _room)
 
 # %% ../nbs/89_commands.ipynb #5313dd12
 @command

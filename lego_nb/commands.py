@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from fastcore.meta import delegates
 from pathlib import Path
 from .console import command, find_device, parse_shard
-from .files import UserError, read_jsonl
+from .files import UserError, each_record
 from .holder import Holder, current, describe
 from .inputs import STAGES, again, begun, check_out, check_places, check_whole, default_out, read_config
 from .options import with_options
@@ -19,6 +19,11 @@ from .plans import without_fixed
 from .run_folder import JUDGED, Run, grouped
 from .settings import SETTINGS, check_inputs, resolve_settings
 from .stages import go
+
+# %% ../nbs/89_commands.ipynb #d15c0101
+def _room(run, stage): # before it; see 88_plan
+    from lego_nb.plan import check_disk
+    check_disk(run, stage)
 
 # %% ../nbs/89_commands.ipynb #6f58a0a0
 def _wanted(stages):
@@ -72,7 +77,7 @@ def lego_run(
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
         run = Run(out, settings, device, part, launched)
         run.holder = holder
-        return go(run, wanted)
+        return go(run, wanted, _room)
 
 # %% ../nbs/89_commands.ipynb #5313dd12
 @command
@@ -181,9 +186,9 @@ def lego_status(
     if not config: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
     check_whole(out)
     def count(kind): return sum(1 for f in (out/'pseudo'/kind).rglob('[!.]*') if f.is_file())
-    s, rows = config['settings'], read_jsonl(out/'pseudo/metadata.jsonl')
+    s, kept = config['settings'], [r['kept'] for r in each_record(out/'pseudo/metadata.jsonl')]
     print(f"{out}: preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}")
-    print(f"  restored {count('restored')}, refined {count('targets')}, gated {len(rows)}, kept {sum(r['kept'] for r in rows)}")
+    print(f"  restored {count('restored')}, refined {count('targets')}, gated {len(kept)}, kept {sum(kept)}")
     for line in verdict_lines(Verdict.of(out)): print(f'  {line}')
     from lego_nb.controls import to_train
     run = Run(out, s)

@@ -9,13 +9,13 @@ __all__ = ['COLUMNS', 'MODELS', 'SPLITS', 'score_image', 'evaluate_model', 'read
            'crossed_means', 'crossed_ci']
 
 # %% ../nbs/60_evaluation.ipynb #d9b90159
-import csv, math, torch
+import csv, math, sys, torch
 import numpy as np
 from pathlib import Path
 from statistics import fmean
 from .console import progress
 from .datasets import counted_as, mark_crops
-from .files import Unreadable, UserError, atomic_path, image_files, leave_out, markdown_grid, read_table
+from .files import Unreadable, UserError, atomic_path, each_row, image_files, leave_out, markdown_grid
 from .images import quantize, read_image, write_image
 from .gate import lower_is_better
 from .intervals import bootstrap_ci, signed
@@ -85,15 +85,25 @@ def evaluate_model(
 # %% ../nbs/60_evaluation.ipynb #b6b24669
 COLUMNS = 'model', 'split', 'photograph', 'image', 'seed', 'metric', 'value'
 
+def _score(row): # every name once in memory
+    return {**{k: sys.intern(row[k]) for k in COLUMNS[:4]}, 'seed': int(row['seed']), 'metric': sys.intern(row['metric']), 'value': float(row['value'])}
+
+def _ends(path):
+    with open(path, 'rb') as f: return f.seek(0, 2) > 0 and f.seek(-1, 2) >= 0 and f.read() == b'\n'
+
 def read_scores(
     path, # scores.csv
     torn=False, # take a file whose end is missing, without its last line, which may hold half a number
 ): # list of rows, numbers as numbers
     "Read the rows of a scores file. `UserError`: there is none, it is another file, or its end is missing."
     try:
-        rows, whole = read_table(path), Path(path).read_bytes().endswith(b'\n')
+        whole, rows, last = _ends(path), [], None
         if not (whole or torn): raise UserError(f'{path}: its end is missing; lego_evaluate scores anew what it lacks')
-        return [{**r, 'seed': int(r['seed']), 'value': float(r['value'])} for r in (rows if whole else rows[:-1])]
+        for r in each_row(path):
+            if last: rows.append(_score(last))
+            last = r
+        if last and whole: rows.append(_score(last))
+        return rows
     except FileNotFoundError: raise UserError(f'no scores in {path}: run the evaluation first') from None
     except UserError: raise
     except (KeyError, ValueError, TypeError):

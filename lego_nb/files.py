@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SUFFIXES', 'OTHERS', 'PLUGINS', 'INSTALL', 'NUMBER', 'UserError', 'Failed', 'Unreadable', 'need_folder', 'leave_out',
            'first_few', 'named_folders', 'on_disk', 'atomic_path', 'link', 'readable', 'cure', 'walk_files', 'left_out',
-           'image_id', 'image_files', 'write_json', 'read_jsonl', 'append_jsonl', 'write_jsonl', 'misfit', 'inner',
-           'weights_fault', 'read_text', 'read_table', 'write_csv', 'markdown_text', 'markdown_grid', 'numbers',
-           'content']
+           'image_id', 'image_files', 'write_json', 'each_record', 'read_jsonl', 'append_jsonl', 'write_jsonl',
+           'misfit', 'inner', 'weights_fault', 'read_text', 'each_row', 'read_table', 'write_csv', 'markdown_text',
+           'markdown_grid', 'numbers', 'content']
 
 # %% ../nbs/00_files.ipynb #5d6f7f98
 import contextlib, csv, functools, hashlib, importlib.util, io, json, math, os, re, secrets, shutil, unicodedata
@@ -184,17 +184,21 @@ def write_json(obj,  # dicts, lists, numbers, text; also paths, arrays and tenso
     return Path(path)
 
 # %% ../nbs/00_files.ipynb #0eba017c
+def each_record(path): # of a log, which may not exist yet
+    "Go through the records of a log, one in memory at a time, without a torn last line. `UserError` on a broken line anywhere else."
+    if not Path(path).exists(): return
+    with open(path, 'rb') as f:
+        for n, line in enumerate(f, 1):
+            if not line.strip(): continue
+            try: record = json.loads(line)
+            except ValueError:
+                if not line.endswith(b'\n'): return
+                raise UserError(f'{path}, line {n}, is not JSON: mend or remove it.') from None
+            yield record
+
 def read_jsonl(path): # a file that may not exist yet
-    "The records of a log, without a torn last line. `UserError` on a broken line anywhere else."
-    path, records = Path(path), []
-    lines = path.read_bytes().split(b'\n') if path.exists() else []
-    for n, line in enumerate(lines, 1):
-        try:
-            if line.strip(): records.append(json.loads(line))
-        except ValueError:
-            if n == len(lines): break
-            raise UserError(f'{path}, line {n}, is not JSON: mend or remove it.') from None
-    return records
+    "The records of a log, as a list; see `each_record`."
+    return [*each_record(path)]
 
 # %% ../nbs/00_files.ipynb #b24867bb
 def _end_line(f):
@@ -260,17 +264,26 @@ def weights_fault(f): # Path of a .safetensors file
     return None if 8 + n + end == size else 'its end is missing'
 
 # %% ../nbs/00_files.ipynb #61a33dd4
+def _encoding(path):
+    with open(path, 'rb') as f: return 'utf-16' if f.read(2) in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
+
 def read_text(path): # a file that somebody wrote
     "A text file, whatever mark of UTF-8 or UTF-16 it begins with. `UserError`: another encoding."
-    data = Path(path).read_bytes()
-    try: return data.decode('utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig')
+    try: return Path(path).read_bytes().decode(_encoding(path))
+    except UnicodeDecodeError: raise UserError(f'{path} is not in UTF-8: save it as UTF-8.') from None
+
+def each_row(path): # of a CSV file
+    "Go through the rows of a CSV file as dicts, one in memory at a time; by commas, semicolons or tabs, whichever its first line has."
+    try:
+        with open(path, newline='', encoding=_encoding(path)) as f:
+            head = f.readline()
+            f.seek(0)
+            yield from csv.DictReader(f, delimiter=max(',;\t', key=head.count))
     except UnicodeDecodeError: raise UserError(f'{path} is not in UTF-8: save it as UTF-8.') from None
 
 def read_table(path): # a CSV file
-    "The rows of a CSV file as dicts, by commas, semicolons or tabs, whichever its first line has."
-    text = read_text(path)
-    head = text.split('\n', 1)[0]
-    return [*csv.DictReader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=head.count))]
+    "The rows of a CSV file, as a list; see `each_row`."
+    return [*each_row(path)]
 
 # %% ../nbs/00_files.ipynb #c908a344
 def write_csv(rows,  # dicts with the same keys

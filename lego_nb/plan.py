@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['XEON', 'EPYC', 'POCKET_RATES', 'FLUX_SOURCE', 'FLUX_RATES', 'FLUX_VAE', 'FLUX_1', 'KNOWN', 'TITLES', 'run_parts',
            'flux_seconds', 'evaluations_each', 'plan_evaluations', 'refine_seconds', 'own_rates', 'stage_seconds',
-           'restorer_facts', 'stage_counts', 'disk_bytes', 'oracle_folder', 'oracle_facts', 'faults', 'plan_text',
-           'plan_run']
+           'restorer_facts', 'stage_counts', 'disk_bytes', 'check_disk', 'oracle_folder', 'oracle_facts', 'faults',
+           'plan_text', 'plan_run']
 
 # %% ../nbs/88_plan.ipynb #a3a28fe5
 import json, os, shutil
@@ -234,6 +234,31 @@ def _size(n):
     for unit in ('bytes', 'KB', 'MB', 'GB', 'TB'):
         if n < 1000 or unit == 'TB': return f'{n:.3g} {unit}' if n < 99.5 else f'{n:.0f} {unit}'
         n /= 1000
+
+# %% ../nbs/88_plan.ipynb #d15c0002
+def _few(run, most=32):
+    "Parts of an open run as `run_parts` has them; the largest of a few images stands for all"
+    def like(files):
+        ids = [*files]
+        sizes = [image_size(o[0] or o[1] if isinstance(o, tuple) else o) for o in (files[i] for i in ids[::max(1, len(ids)//most)])]
+        return dict.fromkeys(ids, max(sizes, key=lambda s: s[0]*s[1], default=(0, 0)))
+    data, tests = run.data, run.data.test_sets()
+    parts = dict(ood=like(data.ood_files())) | ({'test': like(tests['ood'])} if data['test'] else {})
+    return parts | (dict(anchors=dict.fromkeys(data.anchors())) if data.anchored else dict(test_id=like(tests.get('id', {}))))
+
+def check_disk(run, # `Run` that is open
+               stage, # its name, before it begins
+               free=None): # bytes; None: what the disk has
+    "`UserError` where a stage may write more than there is room for; with --go-on it is said instead"
+    if run.root != run.out: return # the rounds before are not reckoned
+    try: need = sum(disk_bytes(run, parts := _few(run), stage_counts(run, parts, (), run.anew()), [stage]).values())
+    except UserError: return # the stage says what is wrong
+    at = _standing(run.out)
+    room = shutil.disk_usage(at).free if free is None else free
+    if need <= room: return
+    line = f'{stage} may write {_size(need)}, and {_size(room)} are free at {at}'
+    if run.settings['go_on']: return run.say(f'Disk     {line}; going on all the same (--go-on)')
+    raise UserError(f'{line}: make room, and the same command goes on; or give --go-on, which also adapts where the judge would not')
 
 # %% ../nbs/88_plan.ipynb #385bfd79
 # Of black-forest-labs: licence, bytes in bfloat16

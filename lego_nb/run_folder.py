@@ -13,7 +13,7 @@ from datetime import timedelta
 from fastcore.basics import patch, store_attr
 from pathlib import Path
 from .console import bars, cause, duration, find_device, reason
-from .files import UserError, append_jsonl, left_out, on_disk, read_jsonl, write_json, write_jsonl
+from .files import UserError, append_jsonl, each_record, left_out, on_disk, read_jsonl, write_json, write_jsonl
 from .holder import describe
 from .inputs import OLD, PAIRS, STAGES, again, begun, compare, look, new_command, option, place, read_config, read_inputs, refuse_difference, said, stage_of, touched, write_inputs
 from .run_data import RunData
@@ -156,9 +156,9 @@ def grouped(failed): # from `Run.failed`
 def summary(self:Run):
     "How many images are finished, how many failed, and why"
     from lego_nb.verdict import run_lines
-    ids, failed, rows = self.data.ood_files(), self.failed(), read_jsonl(self/'pseudo/metadata.jsonl')
+    ids, failed, kept = self.data.ood_files(), self.failed(), [r['kept'] for r in each_record(self/'pseudo/metadata.jsonl')]
     restored, refined = (len(ids) - len(self.missing(kind, ids)) for kind in ('restored', 'targets'))
-    kept = f", {sum(r['kept'] for r in rows)} kept" if rows else ''
+    kept = f", {sum(kept)} kept" if kept else ''
     end = f'{len(failed)} failed ({grouped(failed)}), see {self.out}/failed*.jsonl' if failed else 'none failed'
     if unread := sum(left_out(self.data['ood']).values()): end += f'; not read, of another kind: {unread}'
     return '\n'.join([f'{len(ids)} images: {restored} restored, {refined} refined{kept}; {end}', *run_lines(self.out)])
@@ -173,7 +173,7 @@ def mine(self:Run, ids): # of all images
 @patch
 def kept(self:Run):
     "Rows of `metadata.jsonl` that passed the gate"
-    return [r for r in read_jsonl(self/'pseudo/metadata.jsonl') if r['kept']]
+    return [r for r in each_record(self/'pseudo/metadata.jsonl') if r['kept']]
 
 # %% ../nbs/85_run_folder.ipynb #2d39f763
 @patch
@@ -340,7 +340,7 @@ def _effect(run, change):
     images, s = [change[n] for n in ('ood', 'restored') if n in change], run.data
     gone, named, new = ([*dict.fromkeys(i for c in images for k in kinds for i in c.get(k, ()))]
                         for kinds in (('removed', 'replaced'), ('named',), ('added', 'replaced')))
-    judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')}
+    judged = {r['id'] for r in each_record(run/'pseudo/metadata.jsonl')}
     pairs = any(k in change for k in PAIRS)
     fit = run.settings['oracle'].startswith('dot') and bool(images or pairs)
     stale = bool(new or named or judged & {*gone} or fit)

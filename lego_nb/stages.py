@@ -364,26 +364,27 @@ def _check_data(run):
 SHARED = ('restore', 'refine', 'finetune') # by all processes of a launcher
 
 def go(run, # `Run`
-       stages=STAGES): # which, in order
+       stages=STAGES, # which, in order
+       before=None): # function of the run and a stage, called before each; it may refuse
     "Open a run and do its stages, after those of the rounds before it: 1 when images failed in them, else None"
-    try: return _go(run, stages)
+    try: return _go(run, stages, before)
     finally:
         if run.launched:
             import torch.distributed as dist
             if dist.is_initialized(): dist.destroy_process_group()
 
 # %% ../nbs/87_stages.ipynb #72651d45
-def _go(run, stages):
+def _go(run, stages, before=None):
     if run.launched and 'finetune' in stages and run.settings['batch_size'] < run.shard[1]:
         raise UserError(f"--batch_size {run.settings['batch_size']}: {run.shard[1]} processes need at least one image each")
     began = time.time()
     open_run(run, stages)
-    if (before := run.earlier()) and {*STAGES[:4]} & {*stages}: # the round before, as far as it is not done
+    if (last := run.earlier()) and {*STAGES[:4]} & {*stages}: # the round before, as far as it is not done
         if run.shard[1] > 1 and not run.launched: raise UserError('--shard and --rounds: start the processes with one launcher')
-        run.say(f"Round {before.settings['rounds']} of {run.settings['rounds']}")
-        _go(before, STAGES[:4])
-        run.say(f"Round {before.settings['rounds'] + 1} of {run.settings['rounds']}")
-    try: _each(run, stages)
+        run.say(f"Round {last.settings['rounds']} of {run.settings['rounds']}")
+        _go(last, STAGES[:4])
+        run.say(f"Round {last.settings['rounds'] + 1} of {run.settings['rounds']}")
+    try: _each(run, stages, before)
     except BaseException as e:
         if isinstance(e, KeyboardInterrupt) or cause(e) in STOPS: run.say(run.summary())
         raise
@@ -392,11 +393,12 @@ def _go(run, stages):
     return 1 if run.failed() and {'restore', 'refine'} & set(stages) else None
 
 # %% ../nbs/87_stages.ipynb #477c5671
-def _each(run, stages):
+def _each(run, stages, before=None):
     "One stage after the other; every process waits for the others in between"
     do = {f.__name__: f for f in (restore, refine, gate, finetune, evaluate, report)}
     for s in stages:
         if run.shard[1] > 1 and not run.launched and s not in SHARED[:2]:
             return run.say(f'shard {run.shard[0] + 1}/{run.shard[1]} is done; run the other shards, then the same command without --shard')
+        if before and run.first: before(run, s)
         if run.first or s in SHARED: do[s](run)
         run.meet()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from .files import UserError, read_jsonl, write_jsonl
+from .files import UserError, each_record, read_jsonl, write_jsonl
 from .intervals import judge_scores, over_photographs
 from .lego_judge import calibration_plot
 
@@ -56,7 +56,7 @@ def _targets(folder, choice):
     of = {r['id']: r['photograph'] for r in choice.get('rows', ())}
     return [dict(id=r['id'], photograph=r.get('photograph') or of.get(r['id'], r['id']), group=r.get('group'), plan=r.get('plan'), kept=r.get('kept'),
                  reason=r.get('reason'), vetoed=r.get('vetoed'), paper=r.get('paper'), true=truth.get(r['id']), **r['judged'])
-            for r in read_jsonl(folder/'pseudo/metadata.jsonl') if r.get('judged') and r.get('plan') != 'keep']
+            for r in each_record(folder/'pseudo/metadata.jsonl') if r.get('judged') and r.get('plan') != 'keep']
 
 # %% ../nbs/69_verdict.ipynb #6645a572
 @dataclass

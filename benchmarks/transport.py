@@ -61,9 +61,10 @@ def direct(restored, natural, latents, patch, eps):
     t = ot_map(s1, s2, eps)
     def apply(x, alpha=0.):
         z = latents.encode(x).double()
-        moved = t @ (F.unfold(z, patch) - m1[:,None]) + m2[:,None]
-        counts = F.fold(torch.ones_like(moved), z.shape[-2:], patch)
-        return blend(latents.decode((F.fold(moved, z.shape[-2:], patch)/counts).float()), x, alpha)
+        grown = F.pad(z, [patch//2]*4, mode='replicate')  # a patch around every latent pixel
+        moved = t @ (F.unfold(grown, patch) - m1[:,None]) + m2[:,None]
+        def fold(patches): return F.fold(patches, z.shape[-2:], patch, padding=patch//2)
+        return blend(latents.decode((fold(moved)/fold(torch.ones_like(moved))).float()), x, alpha)
     return apply
 
 

@@ -115,11 +115,13 @@ def fold_transport(
     shift,   # d: what is added after
     weights, # p×p, of `fold_weights`
 ): # B×C×h×w
-    "Transport every patch and average where they overlap"
+    "Transport the patch around every pixel, the border repeated outside, and average where they overlap"
     p, c, size = len(weights), z.shape[1], z.shape[-2:]
     w = weights.to(z).flatten().repeat(c)[:, None]
-    moved = matrix.to(z) @ F.unfold(z, p) + shift.to(z)[:, None]
-    return F.fold(w*moved, size, p)/F.fold(w.expand_as(moved), size, p)
+    moved = matrix.to(z) @ F.unfold(F.pad(z, [p//2]*4, mode='replicate'), p) + shift.to(z)[:, None]
+    def fold(patches): return F.fold(patches, size, p, padding=p//2)
+    return fold(w*moved)/fold(w.expand_as(moved))
+
 
 # %% ../nbs/70_gaussian_maps.ipynb #bacaf0ad
 def fold_kernel(
@@ -143,14 +145,17 @@ def conv_transport(
     kernel,  # of `fold_kernel`
 ): # B×C×h×w
     "Return what `fold_transport` returns, without holding patches"
-    (h, w), e = z.shape[-2:], len(weights) - 1 # e: pixels at each border that lack patches
-    if min(h, w) <= 2*e: return fold_transport(z, matrix, shift, weights)
+    (h, w), p = z.shape[-2:], len(weights)
+    e = p - 1 - p//2 # pixels at each border that lack patches
+    n = e + p - 1    # and the pixels that those which they have look at
+    if min(h, w) <= n: return fold_transport(z, matrix, shift, weights)
     bias = (weights.flatten().to(shift)*shift.reshape(len(kernel), -1)).sum(1)
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False): # it would cost three digits
-        inner = F.conv2d(z, kernel.to(z), bias.to(z))
-    res = F.pad(inner, (e, e, e, e))
-    for dim, n in ((-2, h), (-1, w)):
-        for start, keep in ((0, 0), (n - 2*e, e)):
-            strip = fold_transport(z.narrow(dim, start, 2*e), matrix, shift, weights) if e else z
+        inner = F.conv2d(F.pad(z, [p//2]*4, mode='replicate'), kernel.to(z), bias.to(z))
+    res = F.pad(inner, [e]*4)
+    for dim, size in ((-2, h), (-1, w)) if e else ():
+        for start, keep in ((0, 0), (size - n, n - e)):
+            strip = fold_transport(z.narrow(dim, start, n), matrix, shift, weights)
             res.narrow(dim, start + keep, e).copy_(strip.narrow(dim, keep, e))
     return res
+

@@ -84,7 +84,7 @@ def evaluations_each(s): # settings
     n = s['steps'] if s['strength'] is None else s['steps'] - int(s['steps'] - min(s['steps']*s['strength'], s['steps']))
     mode = s['guidance_mode'] or ('true_cfg' if s['oracle'] == 'pocket' else 'embedded')
     twice = mode == 'true_cfg' and s['guidance'] not in (0, 1) and s['prompt'] != s['null_prompt']
-    return evaluations(s['solver'], n)*(1 + twice + (s['method'] == 'inversion'))
+    return evaluations(s['solver'], n)*(1 + twice) + evaluations(s['solver'], n, True)*(s['method'] == 'inversion')
 
 def plan_evaluations(s): # settings
     "Count the evaluations for a target by each plan that the judge may choose: settings of the plan, evaluations; the costliest last"
@@ -263,7 +263,8 @@ def check_disk(run, # `Run` that is open
 # %% ../nbs/88_plan.ipynb #385bfd79
 # Of black-forest-labs: licence, bytes in bfloat16
 KNOWN = {'FLUX.1-dev': ('flux-1-dev-non-commercial-license', 23.8e9), 'FLUX.1-schnell': ('apache-2.0', 23.8e9),
-         'FLUX.2-klein-base-4B': ('apache-2.0', 7.8e9), 'FLUX.2-klein-4B': ('apache-2.0', 7.8e9)}
+         'FLUX.2-klein-base-4B': ('apache-2.0', 7.8e9), 'FLUX.2-klein-4B': ('apache-2.0', 7.8e9),
+         **dict.fromkeys(('FLUX.2-klein-base-9B', 'FLUX.2-klein-9B'), ('flux-non-commercial-license', 18e9))}
 
 def oracle_folder(name): # of the oracle
     "Where an oracle is on this machine, without asking a network, or None"
@@ -329,6 +330,7 @@ def _stage_lines(run, counts, stages, gpu):
 def _needs(run, parts, counts, stages, gpu):
     "What is needed of memory and disk, under which licence, and what of that may be missing"
     import torch
+    from lego_nb.model_folders import non_commercial, output_terms
     s, free, told = run.settings, torch.cuda.mem_get_info()[0] if gpu else free_memory(), []
     licence, size, folder = oracle_facts(s, gpu)
     asked = 'refine' in stages and counts['refine'][0][1]
@@ -337,7 +339,8 @@ def _needs(run, parts, counts, stages, gpu):
     if asked: lines.append(('Memory', f'not known for this oracle; {_size(free)} free' if size is None else
         f"{_size(size)} for the oracle's weights, and what the images take; {_size(free)} free on {'the GPU' if gpu else 'this machine'}"))
     what = f" ({', '.join(f'{k} {_size(v)}' for k, v in need.items())})" if need else ''
-    strict = '; non-commercial'*('non-commercial' in licence or '-nc' in licence)
+    strict = '; non-commercial'*non_commercial(licence)
+    if terms := output_terms(licence): strict += f"; read {', '.join(terms)} on training with its outputs"
     lines += [('Disk', f'at most {_size(sum(need.values()))}{what}; {_size(room)} free at {at}'),
               ('Licence', f"of the oracle {s['oracle']}: {licence}{strict}")]
     if asked and not folder and s['oracle'].split(':')[0] not in ('dot', 'pixels'):

@@ -76,18 +76,21 @@ def _refine_files(run):
 def load_oracle(run): # `Run`
     "Load the `Oracle` of a run, and say what its licence is"
     import torch
+    from lego_nb.model_folders import non_commercial, output_terms
     from lego_nb.oracle import Oracle
     from lego_nb.speed import check_float8, chosen_speed, compile_blocks, float8_linears
     s, speed = run.settings, (run.settings['speed'] or '').split(',')
     if 'fp8' in speed: check_float8(run.device)
     res = Oracle.from_pretrained(s['oracle'], device=run.device, dtype=s['dtype'] and getattr(torch, s['dtype']), texts=_texts(run),
                                  prepare=float8_linears if 'fp8' in speed else None)
-    if run.first: write_json(dict(name=res.name, license=res.license), run/'pseudo/oracle.json')
+    known = dict(name=res.name, license=res.license) | (dict(terms=terms) if (terms := output_terms(res.license)) else {})
+    if run.first: write_json(known, run/'pseudo/oracle.json')
     run.say(f'Stage 1  the oracle is {res.name}, licence {res.license}')
     speed = chosen_speed(s['speed'], run.device, res.transformer.num_parameters())
     if 'compile' in speed: compile_blocks(res)
-    if 'non-commercial' in res.license.lower() or '-nc' in res.license.lower():
+    if non_commercial(res.license):
         run.say('         a non-commercial licence: read it before its targets, or what is trained on them, are put to use')
+    for clause, words in terms.items(): run.say(f'         {clause}: {words}')
     return res
 
 def _texts(run):

@@ -14,7 +14,6 @@ from pathlib import Path
 from .console import progress
 from .files import UserError, atomic_path
 from .gaussian_maps import Gaussian, Moments, conv_transport, fold_kernel, fold_weights, ot_map, w2
-from .images import pad_to_multiple
 from .latent_space import latent_space
 from .metrics import metric, score
 
@@ -81,11 +80,10 @@ def blend(
 def encode(self:Transport,
     x, # B×3×H×W in [0,1], any size
 ): # B×C×h×w
-    "Latents of images grown to whole latent pixels, one patch at least"
-    x, _ = pad_to_multiple(x, self.latents.multiple)
-    low, right = (max(0, self.patch*self.latents.multiple - n) for n in x.shape[-2:])
-    if low or right: x = F.pad(x, (0, right, 0, low), mode='replicate')
-    return self.latents.encode(x.to(self.latents.device))
+    "Latents of images grown to whole latent pixels by repeating their border"
+    low, right = (-n%self.latents.multiple for n in x.shape[-2:])
+    return self.latents.encode(F.pad(x, (0, right, 0, low), mode='replicate').to(self.latents.device))
+
 
 # %% ../nbs/72_transport.ipynb #5d0efaa1
 @patch
@@ -131,7 +129,7 @@ def demo_crops(
 def facts(self:Transport):
     "What was fitted, in words and numbers"
     s, t = self.source, self.target
-    how = dict(latents=self.latents.name, patch=self.patch, eps=self.eps, means=self.means, sigma=self.sigma)
+    how = dict(latents=self.latents.name, patch=self.patch, eps=self.eps, means=self.means, sigma=self.sigma, borders='replicate')
     sides = dict(restored=s, natural=t).items()
     seen = {f'{k}_{o}': getattr(g, o) for k, g in sides for o in ('images', 'patches')}
     return how | seen | dict(w2=round(w2(s, t), 4))

@@ -176,7 +176,7 @@ def _transport_curve(op, restored, truth, out, alphas, metrics):
 def _keep_facts(out, facts):
     "Note in `out` what makes its images. `UserError` with the difference where the images there were made otherwise"
     file = out/'config.json'
-    try: known = json.loads(file.read_text(encoding='utf-8'))['settings'] if file.exists() else facts
+    try: known = dict(borders='inside') | json.loads(file.read_text(encoding='utf-8'))['settings'] if file.exists() else facts
     except (ValueError, KeyError, TypeError): raise UserError(f'{file} is damaged: put a copy back, or choose another --out') from None
     differ = [f'{k}: {known.get(k)} there, {v} here' for k, v in facts.items() if known.get(k) != v]
     if differ: raise UserError(f'{out} holds a run with other settings ({"; ".join(differ)}): choose another --out')

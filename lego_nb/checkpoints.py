@@ -88,10 +88,12 @@ def resume(self:Resumable) -> int: # updates done
         damaged = UserError(f'{states[-1]}/state.json is damaged: remove {states[-1]}, and the same command goes on from the one before it, or begins anew')
         try: saved = json.loads((states[-1]/'state.json').read_text(encoding='utf-8'))
         except (OSError, ValueError): raise damaged from None
-        if type(saved) is not dict or {'step', *self.identity()} - saved.keys() or type(saved['step']) is not int: raise damaged
-        changes = {k: v for k, v in self.identity().items() if saved.get(k) != v}
+        now = self.identity()
+        if type(saved) is dict: saved = {k: v for k, v in now.items() if v is None or v is False} | saved # an older version did not know it, and it is off
+        if type(saved) is not dict or {'step', *now} - saved.keys() or type(saved['step']) is not int: raise damaged
+        changes = {k: v for k, v in now.items() if saved[k] != v}
         if changes:
-            differ = '; '.join(f'{k} {saved.get(k)} there, {v} here' for k, v in changes.items())
+            differ = '; '.join(f'{k} {saved[k]} there, {v} here' for k, v in changes.items())
             raise UserError(f'{self.out} was begun with other settings ({differ}): use another folder.')
         try: self._read(states[-1])
         except MemoryError: raise

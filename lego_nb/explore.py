@@ -116,7 +116,7 @@ def explore(
         line.value = 'refining…'
         box.settings = replace(settings, t0=sliders[0].value, guidance=sliders[1].value)
         box.walk = walk(box.square, sliders[0].value, sliders[1].value)
-        line.value, picture.value = opinion(box.walk), print_figure(walk_figure(box.walk, sliders[0].value))
+        line.value, picture.value = opinion(box.walk), print_figure(walk_figure(box.walk, sliders[0].value), dpi=160)
     def uploaded(change):
         if not change['new']: return
         try: box.square = chosen_square(bytes(change['new'][-1]['content']), side)

@@ -297,7 +297,10 @@ def write_csv(rows,  # dicts with the same keys
 # %% ../nbs/00_files.ipynb #603c7bef
 def markdown_text(o): # anything
     "Write a name or a number so that Markdown shows it as it is, on one line."
-    return ' '.join(re.sub(r'[\\\\`*\[\]|<>$]|~~|&(?=#|\w+;)|(?<!\w)_|_(?!\w)', r'\\\g<0>', str(o)).split('\n')).replace('\r', '')
+    numbers = r'\[[-+\d., ]+\](?![(\[:])' # an interval is no link
+    special = r'[\\`*\[\]|<>$]|~~|&(?=#|\w+;)|(?<!\w)_|_(?!\w)'
+    text = re.sub(f'{numbers}|{special}', lambda m: m[0] if m[0].startswith('[') and len(m[0]) > 1 else f'\\{m[0]}', str(o))
+    return ' '.join(text.split('\n')).replace('\r', '')
 
 def markdown_grid(
     lines,  # of cells, the head first

@@ -128,7 +128,7 @@ def _asked(r):
 
 def _head(r):
     "Facts of a run that a reader wants first"
-    v, h, oracle = r.config.get('versions', {}), r.config.get('hardware', {}), r.folder/'pseudo/oracle.json'
+    v, h, oracle = r.config.get('versions') or {}, r.config.get('hardware') or {}, r.folder/'pseudo/oracle.json'
     try: oracle = json.loads(oracle.read_text(encoding='utf-8'))['license']
     except (OSError, ValueError, KeyError): oracle = 'unknown'
     where = ', '.join([*(h.get('gpu') or ['no GPU']), f"{h['cores']} cores" if h.get('cores') else '', str(h.get('machine') or '')]).strip(', ')

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from .console import bars, progress, reason
-from .files import Failed, UserError, append_jsonl, image_files, read_jsonl, write_json
+from .files import Failed, UserError, append_jsonl, image_files, read_jsonl, visible, write_json
 from .plans import KEEP, ChoiceSettings, Plan, read_plans
 
 # %% ../nbs/79_run_choice.ipynb #ca790007
@@ -151,7 +151,7 @@ def propose(
     mine = {i: files[i] for i in (run.mine(files) if run.launched else files)}
     prompts = {i: own[crops[i]['image']] for i in mine if crops[i]['image'] in own}
     faults = []
-    def note(i, e): faults.append(reason(e)), print(f'  failed: crop {i}: {reason(e)}', flush=True)
+    def note(i, e): faults.append(reason(e)), print(visible(f'  failed: crop {i}: {reason(e)}'), flush=True)
     how = dict(batch_size=run.settings['refine_batch'], say=run.say, progress=bars() and run.first, note=note)
     for k, p in enumerate(plans):
         if all((folder/f'{k}/{i}.png').exists() for i in mine): continue

@@ -327,3 +327,8 @@ def decide_all(
     if any(r['kept'] for r in rows): (run/'verdict.json').unlink(missing_ok=True)
     else: leave_alone(run, f'the judge expects {"a loss" if run.settings["veto"] <= 0 else "less than is asked"} of each faithful one of {len(rows)} targets; the model is left as it is')
     return vetoed
+
+def _uncompared(run):
+    "Whether a comparison is lost: of controls, or with the truth"
+    made, truth = any((run/'pseudo/control').rglob('[!.]*.png')), run.data['ood_truth'] and any(r.get('judged') for r in read_jsonl(run/'pseudo/metadata.jsonl'))
+    return made and not (run/'pseudo/control.jsonl').exists() or truth and not (run/'pseudo/truth.jsonl').exists()

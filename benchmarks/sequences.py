@@ -11,7 +11,7 @@ import argparse, os, re, shlex, shutil, signal, sys, tempfile
 from collections import Counter
 from pathlib import Path
 from damage import call, files, plant, results, ways
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 COUNTS, FRESH = Counter(), {}
@@ -99,7 +99,9 @@ class RunFolder(RuleBasedStateMachine):
     def damage(self, data):
         COUNTS['damage'] += 1
         f = data.draw(st.sampled_from([f for f in files(self.out) if f.parts[0] != 'data' and f.suffix != '.html' and f.parts[:2] != ('evaluation', 'images')]))
-        if not (some := {w: d for w, d in ways(self.out/f) if w in WAYS} if (self.out/f).stat().st_size else {}): return
+        try: some = {w: d for w, d in ways(self.out/f) if w in WAYS} if (self.out/f).stat().st_size else {}
+        except ValueError: return # it is damaged already
+        if not some: return
         self.spoil(f, some[data.draw(st.sampled_from(sorted(some)))])
 
     def spoil(self, f, to):
@@ -124,16 +126,16 @@ class RunFolder(RuleBasedStateMachine):
         said = re.sub(r'(?:remove it|replace or remove it)\b', f'remove @RUN/{first[1]}', line).split(', or choose')[0]
         if (m := re.search(r'with other settings \(iterations: (\d)', line)): self.options, done = dict(iterations=int(m[1])), True
         for part in re.findall(r'remove ((?:@RUN[^,\s]*(?:, and |, | and |,)?)+)', said):
-            for p in (self.out/o for o in re.findall(r'@RUN/([^,\s]+)', part)):
+            for p in (self.out/o.rstrip('.') for o in re.findall(r'@RUN/([^,\s]+)', part)):
                 done = done or p.exists()
                 if p.is_dir(): shutil.rmtree(p)
                 else: p.unlink(missing_ok=True)
         return done
 
 def sequences(examples, steps, seed=None):
-    "Try sequences; the first that ends wrong is made short and raised"
+    "Try sequences; the first that ends wrong is printed and raised"
     run_state_machine_as_test(RunFolder if seed is None else __import__('hypothesis').seed(seed)(RunFolder), settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None,
-        derandomize=seed is None, database=None, suppress_health_check=[*HealthCheck]))
+        derandomize=seed is None, database=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck]))
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])

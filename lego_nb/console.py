@@ -11,7 +11,7 @@ __all__ = ['CAUSES', 'STOPS', 'EPILOG', 'cause', 'reason', 'read_options', 'clos
 import argparse, contextlib, difflib, importlib.metadata, json, os, platform, re, signal, sys, threading, time
 from fastcore.script import anno_parser, bool_arg
 from pathlib import Path
-from .files import UserError
+from .files import UserError, visible
 
 # %% ../nbs/04_console.ipynb #98c33019
 CAUSES = {'unreadable': r'Cannot read the image|No image file',
@@ -79,7 +79,7 @@ def config_words(
 
 # %% ../nbs/04_console.ipynb #9d08f924
 def _complain(func, e, code):
-    print(f'{func.__name__}: {e}', file=sys.stderr)
+    print(visible(f'{func.__name__}: {e}'), file=sys.stderr)
     return code
 
 EPILOG = ('Exit codes: 0 done; 1 failed (images, a full disk, a lost GPU); 2 bad input; 130 interrupted (Ctrl-C); 143 ended (SIGTERM). '

@@ -15,7 +15,7 @@ from .datasets import counted_as
 from .denoiser import noise_level, non_local_means
 from .evaluation import extremes, gained, headline, paired_gain, read_scores, results_table, write_scores
 from .figures import pick
-from .files import Unreadable, image_files, read_jsonl, write_json
+from .files import Unreadable, image_files, read_jsonl, visible, write_json
 from .images import apply_tiled, read_image
 from .pixel_metrics import psnr
 
@@ -138,7 +138,7 @@ def write_targets(
     if not truth or not gated.exists() or to.exists() and to.stat().st_mtime_ns > gated.stat().st_mtime_ns: return
     rows = score_targets(read_jsonl(gated), gated.parent, image_files(truth))
     write_scores(rows, to, merge=False)
-    say(target_line(rows) or f'Targets against truth: left out, {truth} has no image of a kept target in its size')
+    say(visible(target_line(rows) or '') or f'Targets against truth: left out, {truth} has no image of a kept target in its size')
 
 # %% ../nbs/68_controls.ipynb #68c00024
 def target_line(
@@ -173,4 +173,4 @@ def findings_text(
 ):       # text
     "Write the tables of a run in columns, and what they show. `UserError`: nothing has been judged"
     rows = read_scores(Path(run)/'evaluation/scores.csv')
-    return '\n\n'.join(['\n'.join(findings(run, rows)), results_table(rows)]).strip()
+    return '\n\n'.join(['\n'.join(map(visible, findings(run, rows))), results_table(rows)]).strip()

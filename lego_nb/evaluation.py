@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from .console import progress
 from .datasets import counted_as, mark_crops
-from .files import Unreadable, UserError, atomic_path, each_row, image_files, leave_out, markdown_grid
+from .files import Unreadable, UserError, atomic_path, each_row, image_files, leave_out, markdown_grid, visible
 from .images import quantize, read_image, write_image
 from .gate import lower_is_better
 from .intervals import bootstrap_ci, signed
@@ -307,7 +307,7 @@ def text_grid(
     lines, # lists of text, as long
 ): # text
     "Write lines of text in columns: the first and the last to the left, numbers to the right."
-    grid = [head, *lines]
+    grid = [[visible(c) for c in l] for l in (head, *lines)]
     wide, last = [max(map(len, c)) for c in zip(*grid)], len(head) - 1
     align = [str.ljust if k in (0, last) and last > 1 or not k else str.rjust for k in range(len(head))]
     return '\n'.join('  '.join(a(c, w) for a, c, w in zip(align, l, wide)).rstrip() for l in grid)

@@ -9,6 +9,7 @@ __all__ = ['BLUE', 'GREY', 'pick', 'finish_plot', 'gains_plot', 'loss_plot', 'de
 import numpy as np
 import torch.nn.functional as F
 from .evaluation import bootstrap_ci, caption, gains
+from .files import visible
 
 # %% ../nbs/62_figures.ipynb #2b2d03fc
 BLUE, GREY, *_MORE = '#3b7dd8', '#888888', '#e08a2e', '#b04a5a' # to be seen on white and on black
@@ -54,7 +55,7 @@ def gains_plot(
     if o: ax.plot([o.get(n, np.nan) for n in names], y, 'x', color=GREY, label='old-pairs')
     if s: ax.plot([s.get(n, np.nan) for n in names], y, 'o', mfc='none', color=GREY, label='supervised')
     ax.errorbar(mean, 0, xerr=[[mean-low], [high-mean]], fmt='D', capsize=3, color=BLUE)
-    ax.set_yticks([0, *y], ['mean, 95 %', *names], parse_math=False) # names may hold $
+    ax.set_yticks([0, *y], ['mean, 95 %', *map(visible, names)], parse_math=False) # names may hold $
     unit = ', dB' if metric == 'psnr' else ''
     return finish_plot(fig, ax, xlabel=f'gain in {caption(metric)}{unit}', ylim=(-.6, len(names)+.6))
 

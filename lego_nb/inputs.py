@@ -12,7 +12,7 @@ __all__ = ['ALWAYS', 'FILES', 'WHOLE', 'MODELS', 'STAGES', 'OLD', 'PAIRS', 'PART
 import errno, itertools, json, os, re, secrets, shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from .files import NUMBER, UserError, atomic_path, content, inner, misfit, weights_fault
+from .files import NUMBER, UserError, atomic_path, content, inner, misfit, visible, weights_fault
 from .settings import FOLDERS, FREE, PAPER, PRESETS, STAGE_OF, anchored, check_settings
 
 # %% ../nbs/81_inputs.ipynb #021227d0
@@ -63,7 +63,7 @@ def compare(old, # id -> row, from `look`
 def said(change, # from `compare`
          words=('added', 'removed', 'replaced')): # one for each list of `change`
     "Say how many files of each kind, and the first three names; '' without a difference"
-    def names(ids): return ', '.join(ids[:3]) + (', ...' if len(ids) > 3 else '')
+    def names(ids): return ', '.join(map(visible, ids[:3])) + (', ...' if len(ids) > 3 else '')
     return ', '.join(f'{len(ids)} {w} ({names(ids)})' for w, ids in zip(words, change.values()) if ids)
 
 # %% ../nbs/81_inputs.ipynb #5fc2f284
@@ -83,7 +83,7 @@ def read_inputs(out): # a run folder
     "Read what `write_inputs` has written: dict(settings, held, roles), or None where there is no list. `UserError`: it is damaged"
     f = Path(out)/'inputs.jsonl'
     try:
-        head, *lines = map(json.loads, f.read_text(encoding='utf-8').splitlines())
+        head, *lines = map(json.loads, filter(None, f.read_text(encoding='utf-8').split('\n')))
         res = dict(settings=head['settings'], held=head['held'], roles={})
         while lines:
             at, rows = lines[0], lines[1:lines[0]['count'] + 1]

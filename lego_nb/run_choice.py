@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from .console import bars, progress, reason
-from .files import Failed, UserError, append_jsonl, image_files, read_jsonl, write_json
+from .files import Failed, UserError, append_jsonl, image_files, read_jsonl, visible, write_json
 from .plans import KEEP, ChoiceSettings, Plan, read_plans
 
 # %% ../nbs/79_run_choice.ipynb #ca790007
@@ -151,7 +151,7 @@ def propose(
     mine = {i: files[i] for i in (run.mine(files) if run.launched else files)}
     prompts = {i: own[crops[i]['image']] for i in mine if crops[i]['image'] in own}
     faults = []
-    def note(i, e): faults.append(reason(e)), print(f'  failed: crop {i}: {reason(e)}', flush=True)
+    def note(i, e): faults.append(reason(e)), print(visible(f'  failed: crop {i}: {reason(e)}'), flush=True)
     how = dict(batch_size=run.settings['refine_batch'], say=run.say, progress=bars() and run.first, note=note)
     for k, p in enumerate(plans):
         if all((folder/f'{k}/{i}.png').exists() for i in mine): continue
@@ -327,3 +327,8 @@ def decide_all(
     if any(r['kept'] for r in rows): (run/'verdict.json').unlink(missing_ok=True)
     else: leave_alone(run, f'the judge expects {"a loss" if run.settings["veto"] <= 0 else "less than is asked"} of each faithful one of {len(rows)} targets; the model is left as it is')
     return vetoed
+
+def _uncompared(run):
+    "Whether a comparison is lost: of controls, or with the truth"
+    made, truth = any((run/'pseudo/control').rglob('[!.]*.png')), run.data['ood_truth'] and any(r.get('judged') for r in read_jsonl(run/'pseudo/metadata.jsonl'))
+    return made and not (run/'pseudo/control.jsonl').exists() or truth and not (run/'pseudo/truth.jsonl').exists()

@@ -13,7 +13,7 @@ from datetime import timedelta
 from fastcore.basics import patch, store_attr
 from pathlib import Path
 from .console import bars, cause, duration, find_device, reason
-from .files import UserError, append_jsonl, each_record, left_out, on_disk, read_jsonl, write_json, write_jsonl
+from .files import UserError, append_jsonl, each_record, left_out, on_disk, read_jsonl, visible, write_json, write_jsonl
 from .holder import describe
 from .inputs import OLD, PAIRS, STAGES, again, begun, compare, look, new_command, option, place, read_config, read_inputs, refuse_difference, said, stage_of, touched, write_inputs
 from .run_data import RunData
@@ -137,7 +137,7 @@ def failures(self:Run, stage, # restore, refine or control
     f = self/('failed.jsonl' if self.shard[1] == 1 else f'failed-{self.shard[0]}.jsonl')
     for i, e in failed:
         append_jsonl(dict(stage=stage, id=i, cause=cause(e), reason=reason(e)), f)
-        print(f'  failed: {i}: {reason(e)}', flush=True)
+        print(visible(f'  failed: {i}: {reason(e)}'), flush=True)
 
 # %% ../nbs/85_run_folder.ipynb #f9a5a8b9
 @patch

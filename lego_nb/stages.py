@@ -15,7 +15,7 @@ from .console import STOPS, bars, cause, duration, hardware, versions
 from .files import Failed, UserError, atomic_path, image_files, link, markdown_text, read_jsonl, write_json, write_jsonl
 from .inputs import PAIRS, STAGES, again, differences, read_config
 from .settings import STAGE_OF
-from .run_choice import by_judge, choose_first, controlled, decide_all, kept_all, left_alone, open_judge, own_plan, plan_each, refine_by, tried_plans
+from .run_choice import _uncompared, by_judge, choose_first, controlled, decide_all, kept_all, left_alone, open_judge, own_plan, plan_each, refine_by, tried_plans
 from .run_folder import changes, take_in, unchanged
 
 # %% ../nbs/87_stages.ipynb #0b935292
@@ -151,11 +151,6 @@ def gate(run): # `Run`
     _control(run)
 
 # %% ../nbs/87_stages.ipynb #2cbcf5da
-def _uncompared(run):
-    "Whether a comparison is lost: of controls, or with the truth"
-    made, truth = any((run/'pseudo/control').rglob('[!.]*.png')), run.data['ood_truth'] and any(r.get('judged') for r in read_jsonl(run/'pseudo/metadata.jsonl'))
-    return made and not (run/'pseudo/control.jsonl').exists() or truth and not (run/'pseudo/truth.jsonl').exists()
-
 def _control(run):
     "Set targets beside their controls and the truth, where there are any, and say the verdict"
     from lego_nb.control import compare_controls

@@ -74,6 +74,9 @@ def _read(self:Resumable, folder):
     rest = torch.load(folder/'optimizer.pt', map_location='cpu', weights_only=True)
     set_state_dict(self.model, self.optimizer.optimizer, model_state_dict=load_file(folder/'model.safetensors'),
                    optim_state_dict=rest['optimizer'], options=_gathering())
+    for p, state in self.optimizer.optimizer.state.items(): # kept in its layout, while a fused update wants that of the parameter
+        for k, v in state.items():
+            if torch.is_tensor(v) and v.shape == p.shape and v.stride() != p.stride(): state[k] = torch.empty_like(p).copy_(v)
     self.scheduler.load_state_dict(rest['scheduler'])
     if rest['scaler']: self.accelerator.scaler.load_state_dict(rest['scaler'])
     if not self.ema: return

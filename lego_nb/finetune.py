@@ -127,7 +127,8 @@ def quicken(
             for block in o.transformer.transformer_blocks: block.compile(dynamic=False, **kwargs)
             done.append('compiled')
         elif isinstance(o, NetRestorer) and (force or gpu and precision != 'no'):
-            o.to(memory_format=torch.channels_last)
+            for layer in o.modules():
+                if isinstance(layer, torch.nn.Conv2d): layer.to(memory_format=torch.channels_last)
             done.append('channels_last')
     return done
 

@@ -31,7 +31,11 @@ class Pretended(torch.Tensor):
         x.inner = inner.detach()
         return x
     def __repr__(self): return f'Pretended({self.inner!r})'
-    def numpy(self, *args, **kwargs): raise TypeError("can't convert cuda:0 device type tensor to numpy")
+    def numpy(self,
+        *args, # as of `Tensor.numpy`
+        **kwargs): # of it
+        "Refuse, as a GPU's tensor does."
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
     def __deepcopy__(self, memo):
         new = memo[id(self)] = Pretended(self.inner.clone(), self.requires_grad)
         if getattr(self, '_is_param', False): new._is_param = True
@@ -74,13 +78,19 @@ def computed(func,    # an operation of ATen
 class Sent(torch.autograd.Function):
     "A copy to the pretended GPU whose gradient comes back."
     @staticmethod
-    def forward(ctx, x): return Pretended(x.detach().clone()) # on the CPU
+    def forward(ctx, # of autograd
+                x): # on the CPU
+        "Copy there."
+        return Pretended(x.detach().clone())
     @staticmethod
-    def backward(ctx, grad): return plain(grad)
+    def backward(ctx, # of autograd
+                 grad): # pretended
+        "Bring the gradient back."
+        return plain(grad)
 
 def moved(x,        # tensor, pretended or not
           *args,    # as of `Tensor.to`
-          **kwargs):
+          **kwargs): # of it
     "Do what `Tensor.to` does, and count the copy."
     args = [o for a in args for o in ((a.device, a.dtype) if isinstance(a, torch.Tensor) else (a,))]
     if len(args) > 1 and isinstance(args[-1], bool): *args, kwargs['non_blocking'] = args
@@ -148,6 +158,7 @@ def _applied(module, fn, recurse=True): # as `nn.Module._apply`, which cannot pu
         if b is not None: module._buffers[k] = fn(b)
     return module
 
+# %% ../nbs/99_pretended.ipynb #9a0c0021
 def _grouped(by): # as torch's, by the device that tensors say
     return lambda lists, *args: {(GPU if isinstance(o[0][0][0], Pretended) else k[0], k[1]): o for k, o in by(lists, *args).items()}
 

@@ -92,7 +92,7 @@ def leave(self:Holder):
 def __enter__(self:Holder):
     try: self.take()
     except Timeout:
-        raise UserError(f'{self.out} is in use: {self.folder}/door.lock is held for over a minute; choose another --out') from None
+        raise UserError(f'{self.out} is in use: {self.folder}/door.lock is held for over a minute; remove {self.folder} if no command is at work there, or choose another --out') from None
     except (OSError, NotImplementedError) as e:
         if self.lock: raise
         self.say(f'Run      {self.out} is on a file system without locks ({e}): start no second command there')

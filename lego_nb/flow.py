@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SOLVERS', 'flux_mu', 'shift_time', 'time_grid', 'GaussianFlow', 'euler_step', 'midpoint_step', 'fireflow_step',
-           'integrate', 'evaluations']
+           'uni_inv_step', 'integrate', 'evaluations', 'both_ways']
 
 # %% ../nbs/06_flow.ipynb #f4653077
 import math
@@ -91,8 +91,21 @@ def fireflow_step(f,            # velocity: f(x, t, evaluation)
     u = f(x + h/2*u, t + h/2, 1)
     return x + h*u, u
 
+# %% ../nbs/06_flow.ipynb #06ce0002
+def uni_inv_step(f,            # velocity: f(x, t, evaluation)
+                 x,            # state at `t`
+                 t:float,      # time
+                 h:float,      # step, negative when generating
+                 memory=None): # velocity at `t`, from the step before; None at the first step
+    "Invert to where Euler's step leads back from, one evaluation; generate by Euler's step."
+    if h<0: return euler_step(f, x, t, h)
+    u = f(x, t, 1) if memory is None else memory
+    u = f(x + h*u, t + h, 0)
+    return x + h*u, u
+
+
 # %% ../nbs/06_flow.ipynb #6ca3045b
-SOLVERS = dict(euler=euler_step, midpoint=midpoint_step, fireflow=fireflow_step)
+SOLVERS = {'euler': euler_step, 'midpoint': midpoint_step, 'fireflow': fireflow_step, 'uni-inv': uni_inv_step}
 
 def _check(solver):
     if solver not in SOLVERS: raise UserError(f"unknown solver '{solver}': choose from {', '.join(SOLVERS)}")
@@ -115,7 +128,14 @@ def integrate(velocity,           # velocity(x, t, at) with at=(interval from th
 
 # %% ../nbs/06_flow.ipynb #a087013c
 def evaluations(solver:str,       # a key of `SOLVERS`
-                steps:int)->int: # steps of the grid
+                steps:int,        # steps of the grid
+                inverting=False)->int: # from clean to noise, where uni-inv spends one more
     "Evaluations of the velocity along a grid, in one direction. `UserError`: an unknown solver."
     _check(solver)
-    return dict(euler=steps, midpoint=2*steps, fireflow=steps+1)[solver]
+    return {'euler': steps, 'midpoint': 2*steps, 'fireflow': steps+1, 'uni-inv': steps+inverting}[solver]
+
+def both_ways(solver:str,       # a key of `SOLVERS`
+              steps:int)->int: # steps of the grid
+    "Evaluations of the velocity there and back. `UserError`: an unknown solver."
+    return evaluations(solver, steps, True) + evaluations(solver, steps)
+

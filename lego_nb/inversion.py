@@ -9,7 +9,7 @@ __all__ = ['invert', 'reconstruction', 'markdown_table', 'reconstruction_table',
 from itertools import product
 from fastcore.foundation import L
 from .console import progress
-from .flow import evaluations, integrate
+from .flow import SOLVERS, both_ways, integrate
 from .files import markdown_grid
 from .pixel_metrics import psnr
 
@@ -39,13 +39,13 @@ def reconstruction(oracle,           # `Oracle`
                    x,                # images B×3×H×W in [0,1], sides multiples of `oracle.multiple`
                    steps=(5, 10, 20), # steps each way: one number or several
                    t0s=(.4, .7, 1.), # noise levels to turn round at
-                   solvers=('euler', 'midpoint', 'fireflow'), # keys of `SOLVERS`
+                   solvers=tuple(SOLVERS), # keys of it
                    shift=None)->L:   # of the grid, in place of the scheduler's
     "Null-prompt round trips of `x`: t0, solver, steps, evaluations both ways, psnr in dB, mean, std and expected std of the latents."
     z,rows = oracle.encode(x),L()
     for t0,solver,n in progress([*product(L(t0s), L(solvers), L(steps))], label='check', unit='round trip', leave=False):
         noise,back = _round_trip(oracle, z, oracle.grid(n, *x.shape[-2:], t_max=t0, shift=shift), solver)
-        rows.append(dict(t0=t0, solver=solver, steps=n, evaluations=2*evaluations(solver, n),
+        rows.append(dict(t0=t0, solver=solver, steps=n, evaluations=both_ways(solver, n),
                          psnr=psnr(oracle.decode(back), x).mean().item(), mean=noise.mean().item(),
                          std=noise.std().item(), expected=(((1-t0)*z.std())**2 + t0**2).sqrt().item()))
     return rows

@@ -196,7 +196,7 @@ class RefineSettings(Seeded):
     shift:float = opt(None, 1e-3, 1e3) # of the time grid, in place of the oracle's own; 1 for equal steps
     guidance:float = opt(3.5, 0, 100) # w of Equation 4
     guidance_mode:str = opt(None, of='embedded true_cfg') # FLUX.1-dev's input, or two evaluations; None: what suits the oracle
-    solver:str = opt('euler', of='euler midpoint fireflow') # of the flow's equation; midpoint is RF-Solver
+    solver:str = opt('euler', of='euler midpoint fireflow uni-inv') # of the flow's equation; midpoint is RF-Solver
     inject_steps:int = opt(10, 0, 1000) # first generation steps that get the inversion's attention features
     inject:str = opt('v', of='v kv') # values, or keys and values
     inject_blocks:float|list = None # single-stream blocks: a share of the last (0.47), or indices (20,21,22); None: 18 of 38

@@ -151,7 +151,7 @@ def lego_check(
     n:int=4,                # images to take
     steps:str='5,10,20',    # steps each way, by commas
     t0s:str='.4,.7,1',      # noise levels to turn round at, by commas
-    solvers:str=None,       # by commas (all): euler, midpoint, fireflow
+    solvers:str=None,       # by commas (all): euler, midpoint, fireflow, uni-inv
     shift:float=None,       # of the time grid, in place of the oracle's own; 3 is dense at the noise end
     size:int=None,          # side of the middle that is cut out, pixels (64 for the pocket oracle, else 512)
     device:str=None,        # torch device (the first GPU, else cpu)
@@ -355,7 +355,7 @@ def lego_preview(
     inject:str=None,        # injected steps, by commas (none, a tenth and a fifth of the steps)
     t0s:str='.5,.7,1',      # noise levels to invert to, by commas
     steps:int=None,         # N, each way
-    solver:str=None,        # euler, midpoint (RF-Solver), fireflow
+    solver:str=None,        # euler, midpoint (RF-Solver), fireflow, uni-inv
     prompt:str=None,        # what generation is asked for
     colour:str=None,        # colours of the restoration for the target: none, adain, wavelet
     judge:str=None,         # weights of a judge (the run's own, else the one that ships)

@@ -101,9 +101,8 @@ def passes(
 )->int: # passes through the network for one image, or one tile
     "Count what refining costs"
     mode,n = s.guidance_mode or oracle.guidance_mode, len(refine_grid(oracle, s, 64, 64))-1
-    once = evaluations(s.solver, n)
     twice = mode=='true_cfg' and s.guidance not in (0, 1) and s.prompt!=s.null_prompt
-    return once*(1 + twice + (s.method=='inversion'))
+    return evaluations(s.solver, n)*(1 + twice) + evaluations(s.solver, n, True)*(s.method=='inversion')
 
 # %% ../nbs/43_refinement.ipynb #e0cb566a
 def enlarged_size(

@@ -11,10 +11,12 @@ import torch
 from pathlib import Path
 from fastcore.basics import patch, store_attr
 from .attention import injection
-from .families import FAMILIES, family_of, lighten, placed, prompts_wait
+from .families import family_of, placed, prompts_wait
 from .files import UserError, write_json
 from .flow import time_grid
 from .model_folders import PARTS, find_oracle, load_part, load_prompts, model_index, model_license, on_device, prompt_texts, save_prompts
+from .open_families import FAMILIES
+
 
 # %% ../nbs/32_oracle.ipynb #645d03b8
 class Oracle:
@@ -29,8 +31,8 @@ class Oracle:
                  license='unknown',   # of the weights, as the folder's README states it
                  index=None):         # entries of `model_index.json`
         store_attr()
-        self.stacked,self.compiled,(at,dtype) = {},None,placed(lighten(transformer)) # compiled: shapes, see `33_speed`
         self.family = family_of(type(transformer).__name__)
+        self.stacked,self.compiled,(at,dtype) = {},None,placed(self.family.prepare(transformer)) # compiled: shapes, see `33_speed`
         self.guidance_mode = guidance_mode or self.family.guidance_mode(transformer, index or {}, scheduler)
         if self.guidance_mode not in ('embedded', 'true_cfg'):
             raise UserError(f"guidance_mode is {self.guidance_mode!r}: 'embedded' or 'true_cfg'")
@@ -53,7 +55,7 @@ class Oracle:
 @patch
 def hears_guidance(self:Oracle, mode=None): # in place of the oracle's own `guidance_mode`
     "Tell whether the scale changes anything."
-    return (mode or self.guidance_mode)=='true_cfg' or bool(self.transformer.config.guidance_embeds)
+    return (mode or self.guidance_mode)=='true_cfg' or bool(self.transformer.config.get('guidance_embeds'))
 
 @patch
 def __repr__(self:Oracle):
@@ -91,8 +93,8 @@ def oracle_name(name=None): # 'pocket', a folder, a hub id; None: $LEGO_ORACLE i
     return name or os.environ.get('LEGO_ORACLE') or 'pocket'
 
 def index_family(index): # entries of `model_index.json`
-    "Find the `Family` of a folder. `UserError`: none that is known."
-    return family_of((index.get('transformer') or ['none']*2)[1], index.get('_class_name'))
+    "Find the `Family` of a folder. `UserError`: none that is known, or one that the installed diffusers lacks."
+    return family_of((index.get('transformer') or ['none']*2)[1], index.get('_class_name')).installed()
 
 # %% ../nbs/32_oracle.ipynb #9b8e8678
 def text_folder(name,          # of the oracle
@@ -172,13 +174,13 @@ def tiny_oracle(folder,             # where to; made
     "Write a random model of a few million weights; returns the Path of its folder."
     import lego_nb.autoencoder # it quiets the import of diffusers
     import diffusers
-    config = POCKET | family.tiny | config
-    pooled = config.get('pooled_projection_dim', 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vae = vae or family.tiny_vae()
-        net = getattr(diffusers, family.transformer)(**{'in_channels': 4*vae.config.latent_channels} | config)
-        prompts = {o: (torch.randn(tokens, config['joint_attention_dim']), torch.randn(pooled)) for o in texts}
+        net = getattr(diffusers, family.transformer)(**(config := family.tiny_shape(vae, POCKET) | config))
+        for o in net.parameters():
+            if not o.any(): torch.nn.init.normal_(o, std=.02) # what a class starts at zero
+        prompts = {o: family.tiny_text(tokens, config) for o in texts}
     scheduler = scheduler or diffusers.FlowMatchEulerDiscreteScheduler()
     Oracle(net, vae, scheduler, prompts, license='apache-2.0').save_pretrained(folder)
     return Path(folder)
@@ -191,7 +193,7 @@ def encode(self:Oracle, x): # images B×3×H×W in [0,1], sides multiples of `mu
     h,w = x.shape[-2:]
     if h%self.multiple or w%self.multiple:
         raise UserError(f'sides {h}×{w} are no multiples of {self.multiple}: pad_to_multiple(x, {self.multiple})')
-    z = self.vae.encode((2*x-1).to(*placed(self.vae))).latent_dist.mode().float()
+    z = self.family.encode_image(self.vae, (2*x-1).to(*placed(self.vae))).float()
     return self.family.scale(self.vae, z)
 
 # %% ../nbs/32_oracle.ipynb #99ac4eb7
@@ -204,7 +206,7 @@ def decode(self:Oracle, z): # scaled latents B×C×h×w
                         'guidance, take more steps, and load in bfloat16 or float32 if this is float16')
     device,dtype = placed(self.vae)
     z = self.family.unscale(self.vae, z.to(device, torch.float32))
-    x = self.vae.decode(z.to(dtype)).sample.float()
+    x = self.family.decode_image(self.vae, z.to(dtype)).float()
     if not x.isfinite().all():
         raise UserError(f'the latents are finite but the autoencoder overflowed in {dtype}: its weights '
                         'are broken, or it was cast (oracle.vae.float() undoes that)')
@@ -220,7 +222,9 @@ def grid(self:Oracle, steps, # solver steps
     "Place the times of a generation as this model's scheduler does: steps+1 floats from `t_max` down to 0."
     config,tokens = self.scheduler.config,(height//self.multiple) * (width//self.multiple)
     mu = self.family.mu(tokens, steps, config) if config.use_dynamic_shifting else math.log(config.shift)
-    return time_grid(steps, math.log(shift) if shift else mu, t_max)
+    times,end = time_grid(steps, math.log(shift) if shift else mu, t_max),config.get('shift_terminal')
+    if shift or not end or steps==1: return times
+    return [t_max - (t_max-o)*(t_max-end)/(t_max-times[-2]) for o in times[:-1]] + [0.]
 
 # %% ../nbs/32_oracle.ipynb #49281d93
 @patch
@@ -274,9 +278,8 @@ def velocity(self:Oracle, z, # latents B×C×h×w at noise level t
     lead = values.states.get(at, ()) if act=='inject' else ()
     if lead: z,t,scale,texts = *map(torch.cat, zip(lead[:3], (z,t,scale))),lead[3]+texts
     text = self.embed(texts)
-    with injection(self.transformer, self.family.sites, values, at, act, text[0].shape[1]):
+    with injection(self.transformer, self.family, values, at, act, z.shape[2]*z.shape[3]//self.family.side**2, text[0].shape[1]):
         v = self.family.velocity(self.transformer, z, t, *text, scale)
     v = v[len(lead[0]) if lead else 0:]
     if len(passes)==1: return v
-    v0,v1 = v.chunk(2)
-    return v0 + guidance*(v1-v0)
+    return self.family.guided(*v.chunk(2), guidance)

@@ -27,6 +27,7 @@ class Family:
     lengths = 512,512  # text tokens of a prompt: with an input for guidance, without it
     text_width = 'joint_attention_dim' # entry of the config that gives the width of a text token
     blocks,attention,width = 'single_transformer_blocks','attn','inner_dim' # what the network calls blocks with features, their attention, its width
+    features = 'text and image tokens' # that injection exchanges
     tiny = {}          # what a network of pocket size needs besides
     def __repr__(self): return type(self).__name__
 

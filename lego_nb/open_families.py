@@ -58,6 +58,7 @@ class ZImage(TextMask):
     text_parts = 'text_encoder','tokenizer'
     text_width = 'cap_feat_dim'
     blocks,attention,width = 'layers','attention','dim'
+    features = 'image tokens'
     tiny = dict(dim=96, n_layers=5, n_refiner_layers=1, n_heads=3, n_kv_heads=3, cap_feat_dim=64, axes_dims=[8,12,12], axes_lens=[256,128,128])
 
 @patch
@@ -128,6 +129,7 @@ class QwenImage(TextMask):
     text_parts = 'text_encoder','tokenizer'
     lengths = 1024,1024
     blocks = 'transformer_blocks'
+    features = 'image tokens'
     tiny = dict(num_layers=4, patch_size=2, axes_dims_rope=(8,12,12))
 
 @patch
@@ -258,6 +260,7 @@ class ErnieImage(Flux2):
     transformer,pipeline,since = 'ErnieImageTransformer2DModel','ErnieImagePipeline','0.38.0'
     text_width = 'text_in_dim'
     blocks,attention,width = 'layers','self_attention','hidden_size'
+    features = 'image tokens'
     tiny = dict(hidden_size=96, num_attention_heads=3, num_layers=5, ffn_hidden_size=192, text_in_dim=64, rope_axes_dim=(8,12,12))
 
 @patch

@@ -40,7 +40,7 @@ class Tap(nn.Module):
     "A linear layer whose output is kept, exchanged, or copied from the first rows of the batch"
     def __init__(self, layer, # the layer it stands in for
                  columns,     # slice of its outputs
-                 first=0):    # first token of the sequence: 0, or the number of text tokens
+                 tokens=slice(None)): # slice of the sequence, as `Family.span` gives it
         super().__init__()
         store_attr(but='layer')
         self.layer,self.mode,self.kept,self.sources = layer,'keep',None,0
@@ -49,19 +49,19 @@ class Tap(nn.Module):
                   new):      # b×T'×d, for each b rows
         "Replace the tapped columns of `out`."
         out = out.clone()
-        out[:, self.first:, self.columns] = new.to(out.dtype).repeat(len(out)//len(new), 1, 1)
+        out[:, self.tokens, self.columns] = new.to(out.dtype).repeat(len(out)//len(new), 1, 1)
         return out
 
     def forward(self, x): # B×T×D
         "Compute the layer's output, treated as `mode` says."
         out = self.layer(x)
         if self.mode=='keep':
-            kept = out[:, self.first:, self.columns].detach()
+            kept = out[:, self.tokens, self.columns].detach()
             self.kept = kept if kept.shape==out.shape else kept.clone(memory_format=torch.contiguous_format)
         elif self.mode=='exchange': return self.exchanged(out, self.kept)
         elif self.mode=='copy':
             given,taken = out[:self.sources],out[self.sources:]
-            return torch.cat([given, self.exchanged(taken, given[:, self.first:, self.columns])])
+            return torch.cat([given, self.exchanged(taken, given[:, self.tokens, self.columns])])
         return out
 
 # %% ../nbs/31_attention.ipynb #5de75361
@@ -114,12 +114,12 @@ def acts(self:Values, at, # (interval, evaluation)
 def tapped(net,      # a transformer with `single_transformer_blocks`
            sites,    # `Family.sites`
            values,   # `Values`
-           first=0): # first token to tap
+           tokens=slice(None)): # to tap, as `Family.span` gives them
     "Let taps stand in for the layers that make the features: yields a list of (block, name, `Tap`)."
     blocks,taps = net.single_transformer_blocks,[]
     for i in value_blocks(len(blocks), values.blocks):
         for name,columns in sites(blocks[i].attn, values.what):
-            taps.append((i, name, Tap(getattr(blocks[i].attn, name), columns, first)))
+            taps.append((i, name, Tap(getattr(blocks[i].attn, name), columns, tokens)))
     for i,name,tap in taps: setattr(blocks[i].attn, name, tap)
     try: yield taps
     finally:
@@ -128,17 +128,18 @@ def tapped(net,      # a transformer with `single_transformer_blocks`
 # %% ../nbs/31_attention.ipynb #cf5cd4f2
 @contextmanager
 def injection(net,       # a transformer with `single_transformer_blocks`
-              sites,     # `Family.sites`
+              family,    # `Family` of the network
               values,    # `Values`, or None
               at,        # (interval, evaluation)
               act,       # what `Values.acts` said
-              length=0): # text tokens
+              image=0,   # image tokens
+              text=0):   # text tokens
     "Record or inject stored features, or copy those of the first rows, during one evaluation."
     stored = act and values.features=='store'
     sources = 0 if stored or act!='inject' or at not in values.states else len(values.states[at][0])
     if not (stored or sources): yield; return
     device,_ = placed(net)
-    with tapped(net, sites, values, length if values.tokens=='image' else 0) as taps:
+    with tapped(net, family.sites, values, family.span(values.tokens, image, text)) as taps:
         for i,name,tap in taps:
             if sources: tap.mode,tap.sources = 'copy',sources
             elif act=='inject':
@@ -160,7 +161,7 @@ def feature_bytes(net,             # a transformer with `single_transformer_bloc
     return len(value_blocks(len(net.single_transformer_blocks), blocks))*evaluations*rows*tokens*net.inner_dim*size*len(what)
 
 # %% ../nbs/31_attention.ipynb #c6e5410c
-def evaluation_bytes(net,          # a FLUX.1 or FLUX.2 transformer
+def evaluation_bytes(net,          # the transformer
                      rows:int,     # of the batch: images, twice as many for two passes of Equation 4
                      tokens:int)->int: # of text and image
     "Count the bytes that one evaluation needs at its peak beside the weights: 18 numbers of the inner width for each token."

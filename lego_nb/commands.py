@@ -39,8 +39,7 @@ def lego_run(
     launched = not shard and part[1] > 1
     first = not (launched and part[0])
     out = out or default_out(preset, options)
-    known = read_config(out)
-    if first: check_whole(out)
+    known, _ = read_config(out), first and check_whole(out)
     if not known and begun(out): raise UserError(f'{out} holds results and no config.json: put it back, or choose another --out')
     may = {'restore', 'refine'} & {*wanted} or ('evaluate' in wanted and any(options.values()))
     if not known and not may: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')

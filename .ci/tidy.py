@@ -1,8 +1,8 @@
 """Take temporary folders out of the stored outputs of notebooks: `/tmp/tmpab12cd34/run` becomes `run`. Run it after `nbdev_clean`."""
-import json, re, sys
+import json, re, sys, tempfile
 from pathlib import Path
 
-temporary = re.compile(r'(?:/private)?(?:/var/folders/[\w/+-]+/T|/tmp|/var/tmp)/tmp\w{6,}(/?)')
+temporary = re.compile(rf'(?:/private)?(?:/var/folders/[\w/+-]+/T|{re.escape(tempfile.gettempdir())}|/tmp|/var/tmp)/tmp\w{{6,}}(/?)')
 
 
 def short(text): return temporary.sub(lambda m: '' if m[1] else '.', text) if isinstance(text, str) else [short(o) for o in text]

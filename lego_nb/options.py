@@ -396,6 +396,5 @@ def option_table(
     def word(v): return '' if v is None else f'`{v}`' if v != '' else "`''`"
     lines = [['option', 'takes', 'default', *columns, 'decides', 'meaning']]
     for k, o in options(*classes).items():
-        kind = o.limits or _WORDS.get(o.kinds[0], 'text')
-        lines.append([f'`{o.flag}`', kind, word(o.default), *(word(c[k]) if c.get(k) != o.default else '' for c in columns.values()), o.stage or '', o.doc])
+        lines.append([f'`{o.flag}`', o.limits or _WORDS.get(o.kinds[0], 'text'), word(o.default), *(word(c[k]) if c.get(k) != o.default else '' for c in columns.values()), o.stage or '', o.doc])
     return markdown_grid(lines)

@@ -262,8 +262,7 @@ def _valid_scores(run, rows):
     new = {m for m in run.models() if f'judge {m}' in anew and f'finetune {m}' not in anew}
     kept = [r for r in rows if r['split'] not in other and r['model'] not in new]
     if len(kept) < len(rows):
-        for s in other | ({*sets} if new else set()): shutil.rmtree(run/f'evaluation/more-{s}', ignore_errors=True)
-        for s in other: shutil.rmtree(run/f'evaluation/images/{s}', ignore_errors=True)
+        for s in [*(f'more-{s}' for s in other | ({*sets} if new else set())), *(f'images/{s}' for s in other)]: shutil.rmtree(run/f'evaluation/{s}', ignore_errors=True)
         write_scores(kept, run/'evaluation/scores.csv', merge=False)
     run.mark(done=[f'judge {o}' for o in other | new])
     return kept
@@ -284,8 +283,7 @@ def report(run): # `Run`
     from lego_nb.evaluation import read_scores, results_table
     from lego_nb.model_card import write_card
     from lego_nb.report import write_report
-    scores, page = run/'evaluation/scores.csv', run/'report.html'
-    rows = read_scores(scores)
+    scores, page, rows = run/'evaluation/scores.csv', run/'report.html', read_scores(run/'evaluation/scores.csv')
     if todo := again(run.anew()): run.say(f'         inputs have changed, to be done again: {todo}; lego_run --out {run.out} does it')
     newest = max(f.stat().st_mtime for f in (scores, run/'evaluation/targets.csv') if f.exists())
     if not page.exists() or page.stat().st_mtime < newest:

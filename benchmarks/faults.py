@@ -163,7 +163,7 @@ def locks(tmp, tests, say):
     eight = together(tmp/'eight', [at(run)]*8)
     codes = Counter(c for c, _ in eight)
     said = [l for c, l in eight if c]
-    res['8 at once on one new folder'] = codes == {0: 1, 2: 7} and all('is in use by process' in l or 'another process' in l for l in said), f'exit codes {dict(codes)}; {said[0] if said else ""}'
+    res['8 at once on one new folder'] = codes == {0: 1, 2: 7} and all('is in use by process' in l or 'another process' in l for l in said), f"exit codes {dict(codes)}; refused in one line: {all(len((tmp/f'eight/{k}/said.txt').read_text().splitlines()) == 1 for k, (c, _) in enumerate(eight) if c)}"
     say(res)
     shards = tmp/'shards'
     four = together(tmp/'four', [at(shards, '--stages', 'restore,refine', '--shard', f'{k}/4') for k in range(1, 5)])

@@ -2,7 +2,7 @@
 import json, re, sys
 from pathlib import Path
 
-temporary = re.compile(r'(?:/private)?(?:/var/folders/[\w/+-]+/T|/tmp|/var/tmp)/tmp\w{6,}(/?)')
+temporary = re.compile(r'(?:/private)?(?:/var/folders/[\w/+-]+/T|/tmp(?:/[\w -]+)?|/var/tmp)/tmp\w{6,}(/?)')
 
 
 def short(text): return temporary.sub(lambda m: '' if m[1] else '.', text) if isinstance(text, str) else [short(o) for o in text]

@@ -2,11 +2,7 @@
 import json, re, sys, tempfile
 from pathlib import Path
 
-<<<<<<< HEAD
 temporary = re.compile(rf'(?:/private)?(?:/var/folders/[\w/+-]+/T|{re.escape(tempfile.gettempdir())}|/tmp|/var/tmp)/tmp\w{{6,}}(/?)')
-=======
-temporary = re.compile(r'(?:/private)?(?:/var/folders/[\w/+-]+/T|/tmp(?:/[\w -]+)?|/var/tmp)/tmp\w{6,}(/?)')
->>>>>>> names
 
 
 def short(text): return temporary.sub(lambda m: '' if m[1] else '.', text) if isinstance(text, str) else [short(o) for o in text]

@@ -7,7 +7,7 @@ __all__ = ['SUFFIXES', 'OTHERS', 'PLUGINS', 'INSTALL', 'NUMBER', 'UserError', 'F
            'leave_out', 'first_few', 'named_folders', 'on_disk', 'atomic_path', 'link', 'readable', 'cure',
            'walk_files', 'left_out', 'image_id', 'image_files', 'write_json', 'each_record', 'read_jsonl',
            'append_jsonl', 'write_jsonl', 'misfit', 'inner', 'weights_fault', 'read_text', 'each_row', 'read_table',
-           'write_csv', 'markdown_text', 'markdown_grid', 'numbers', 'content']
+           'write_csv', 'Marked', 'markdown_text', 'markdown_grid', 'numbers', 'content']
 
 # %% ../nbs/00_files.ipynb #5d6f7f98
 import contextlib, csv, functools, hashlib, importlib.util, io, json, math, os, re, secrets, shutil, unicodedata
@@ -300,8 +300,12 @@ def write_csv(rows,  # dicts with the same keys
         w.writerows(rows)
 
 # %% ../nbs/00_files.ipynb #603c7bef
-def markdown_text(o): # anything
+class Marked(str):
+    "Text that is Markdown already"
+
+def markdown_text(o): # anything; what is `Marked` stays
     "Write a name or a number so that Markdown shows it as it is, on one line."
+    if isinstance(o, Marked): return o
     numbers = r'\[[-+\d., ]+\](?![(\[:])' # an interval is no link
     special = r'[\\`*\[\]|<>$]|~~|&(?=#|\w+;)|(?<!\w)_|_(?!\w)'
     text = re.sub(f'{numbers}|{special}', lambda m: m[0] if m[0].startswith('[') and len(m[0]) > 1 else f'\\{m[0]}', str(o))

@@ -17,7 +17,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from fastcore.script import bool_arg
 from .console import closest
-from .files import UserError, markdown_grid
+from .files import Marked, UserError, markdown_grid
 
 # %% ../nbs/05_options.ipynb #e69acb09
 _WORDS = {int: 'a whole number', float: 'a number', bool: 'True or False', list: 'a list of numbers', Path: 'a folder'}
@@ -393,8 +393,8 @@ def option_table(
     **columns, # heading -> mapping with other values, such as a preset
 ): # Markdown
     "Table options: what each takes, its default, what it decides and means"
-    def word(v): return '' if v is None else f'`{v}`' if v != '' else "`''`"
+    def word(v): return Marked('' if v is None else f'`{v}`' if v != '' else "`''`")
     lines = [['option', 'takes', 'default', *columns, 'decides', 'meaning']]
     for k, o in options(*classes).items():
-        lines.append([f'`{o.flag}`', o.limits or _WORDS.get(o.kinds[0], 'text'), word(o.default), *(word(c[k]) if c.get(k) != o.default else '' for c in columns.values()), o.stage or '', o.doc])
+        lines.append([Marked(f'`{o.flag}`'), o.limits or _WORDS.get(o.kinds[0], 'text'), word(o.default), *(word(c[k]) if c.get(k) != o.default else '' for c in columns.values()), o.stage or '', Marked(o.doc)])
     return markdown_grid(lines)

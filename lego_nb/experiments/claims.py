@@ -11,6 +11,7 @@ __all__ = ['LDM', 'MIX', 'TABLES', 'NAMES', 'SPLITS', 'HELD', 'paper_table', 'nu
 import csv, functools, re
 from importlib import resources
 from statistics import fmean
+from ..files import Marked
 from ..evaluation import caption, crossed_ci, signed
 from ..settings import PRESETS
 
@@ -74,7 +75,7 @@ NAMES = {'unadapted': 'before adaptation', 'adapted': 'LEGO', 'supervised': 'ful
          '+sdedit': 'SDEdit at inference', '+oracle': 'oracle at inference', '+no-injection': 'oracle without injection',
          **{m: f'ratio {r}' for r, m in MIX.items() if r != '0.9'}}
 SPLITS = dict(ood='', id=', in distribution', kept=', to the restoration', targets=', of targets', gains=', gained over restorations')
-HELD = dict(yes='yes', no='**no**', open='**open**')
+HELD = dict(yes='yes', no=Marked('**no**'), open=Marked('**open**'))
 
 def models_of(
     name, # of a table

@@ -13,7 +13,7 @@ from .arms import save_text
 from .claims import HELD, ahead, judge_claim, lead, scores_of
 from .entrants import ENTRANTS, FULL, METRICS, contest_seed
 from .tasks import contest_tasks
-from ..files import UserError, atomic_path, image_files, markdown_grid, write_json
+from ..files import Marked, UserError, atomic_path, image_files, markdown_grid, write_json
 from ..images import read_image
 from ..settings import FOLDERS
 
@@ -104,7 +104,7 @@ def contest_claims(
     name = {**ENTRANTS, 'psnr': 'PSNR', 'id': ', in distribution', 'ood': ''}
     res = [['', 'ahead', 'of', 'in', *(r['task'] for r in results)]]
     for same in zip(*(r['claims'] for r in results)):
-        cells = [f"{HELD[o['held']]} {signed([o[k] for k in ('mean', 'low', 'high')], _digits(o['metric']))}" for o in same]
+        cells = [Marked(f"{HELD[o['held']]} {signed([o[k] for k in ('mean', 'low', 'high')], _digits(o['metric']))}") for o in same]
         c = same[0]
         res.append([c['whose'], name[c['ahead']], name[c['of']], name.get(c['metric'], c['metric']) + name[c['split']], *cells])
     return res

@@ -249,14 +249,17 @@ def _few(run, most=32):
 def check_disk(run, # `Run` that is open
                stage, # its name, before it begins
                free=None): # bytes; None: what the disk has
-    "`UserError` where a stage may write more than there is room for; with --go-on it is said instead"
+    "`UserError` where a stage has no room for the least that it writes; with --go-on, or where it may have, it is said instead"
     if run.root != run.out: return # the rounds before are not reckoned
-    try: need = sum(disk_bytes(run, parts := _few(run), stage_counts(run, parts, (), run.anew()), [stage]).values())
+    try: need = disk_bytes(run, parts := _few(run), stage_counts(run, parts, (), run.anew()), [stage])
     except UserError: return # the stage says what is wrong
     at = _standing(run.out)
     room = shutil.disk_usage(at).free if free is None else free
-    if need <= room: return
-    line = f'{stage} may write {_size(need)}, and {_size(room)} are free at {at}'
+    most = sum(need.values())
+    least = (most + need.get('checkpoints', 0))//2 # files of photographs take half of their pixels, or more
+    if most <= room: return
+    line = f'{stage} writes {" to ".join(dict.fromkeys([_size(least), _size(most)]))}, and {_size(room)} are free at {at}'
+    if least <= room: return run.say(f'Disk     {line}: it may not be enough')
     if run.settings['go_on']: return run.say(f'Disk     {line}; going on all the same (--go-on)')
     raise UserError(f'{line}: make room, and the same command goes on; or give --go-on, which also adapts where the judge would not')
 

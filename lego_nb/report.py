@@ -6,7 +6,7 @@
 __all__ = ['ORDER', 'HEADS', 'FILES', 'read_run', 'data_uri', 'svg', 'clock', 'report_html', 'write_report']
 
 # %% ../nbs/83_report.ipynb #2930133c
-import base64, functools, io, json
+import base64, functools, io, json, warnings
 from pathlib import Path
 from types import SimpleNamespace
 from .calibration import score_histogram
@@ -70,7 +70,9 @@ def svg(
     ink, buffer = '#010203', io.StringIO() # a colour that nothing else has
     names = 'text.color axes.edgecolor axes.labelcolor xtick.color ytick.color'.split()
     style = {**dict.fromkeys(names, ink), 'svg.fonttype': 'none', 'svg.hashsalt': 'lego', 'text.parse_math': False} # names may hold $
-    with plt.rc_context(style): figure().savefig(buffer, format='svg', transparent=True, metadata=dict(Date=None))
+    with plt.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'constrained_layout') # a name may be too long for any layout
+        figure().savefig(buffer, format='svg', transparent=True, metadata=dict(Date=None))
     text = buffer.getvalue().replace(ink, 'currentColor')
     return Markup(text[text.index('<svg'):].strip())
 

@@ -186,7 +186,9 @@ def _links_out(root):
     "Files and folders of a run that are links out of it"
     whole, places = os.path.realpath(root), [str(root)]
     while places:
-        for e in os.scandir(places.pop()):
+        try: entries = [*os.scandir(places.pop())]
+        except FileNotFoundError: continue # a process at work here has moved it
+        for e in entries:
             if e.is_symlink():
                 if not os.path.realpath(e.path).startswith(whole + os.sep): yield e.path
             elif e.is_dir() and e.name not in ('data', '.held'): places.append(e.path)
@@ -197,7 +199,7 @@ def _damaged(root):
     "Files of a run folder, or of a round, that are damaged: path, why, what is to be removed, what then makes it anew"
     for pattern, (spec, way) in FILES.items():
         for f in sorted(root.glob(pattern)):
-            if wrong := _json_fault(f, spec): yield f, wrong, [f] if way else [f, root/'checkpoints', root/'evaluation'], way or 'adapts anew'
+            if (wrong := _json_fault(f, spec)) and os.path.lexists(f): yield f, wrong, [f] if way else [f, root/'checkpoints', root/'evaluation'], way or 'adapts anew'
     for d in (d for d in sorted((root/'checkpoints').glob('[!.]*')) if d.name in MODELS or (d/'config.json').is_file()):
         if wrong := model_fault(d): yield *wrong, [d], 'trains it anew'
     for name, whole in dict(scores=False, targets=True).items():

@@ -40,14 +40,15 @@ def _unpaired(images):
 
 def _beside_clean(real, clean):
     "Real images, with a clean image of no pair, cropped for itself, where the target would stand"
+    import torch
     from lego_nb.datasets import Pairs
+    if not isinstance(real, Pairs) or hasattr(real, 'complete'): raise UserError('clean images go with real ones in files, tensors or `Pairs`')
     class BesideClean(Pairs):
         def sample(self, i, generator):
             clean.crop, clean.augment = self.crop, self.augment
             taken = super().sample(i, generator)
             k = int(torch.randint(len(clean), (), generator=generator))
             return taken | dict(gt=clean.sample(k, generator)['gt'])
-    import torch
     return BesideClean(real.items)
 
 def adapt_noise(

@@ -146,7 +146,7 @@ def gate(run): # `Run`
     run.mark(done=['gate'])
     run.timed('gate', began, len(ids), 'targets')
     run.say(f"         kept {sum(r['kept'] for r in rows)} of {len(rows)}" + (f', vetoed {vetoed}' if vetoed else ''))
-    if all(r['scores'].get('psnr', 0) > 48 for r in rows): run.say('         every target is its restoration within a grey level: with these settings the oracle changes nothing, and nothing can be learned from it')
+    if all((r['scores'].get('psnr') or 0) > 48 for r in rows): run.say('         every target is its restoration within a grey level: with these settings the oracle changes nothing, and nothing can be learned from it')
     if line := drift_line([dict(r['scores'], id=r['id']) for r in rows], 'targets from their restorations'): run.say(f'         {line}')
     _control(run)
 

@@ -12,6 +12,8 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from fastcore.basics import patch
 from . import console
+from .console import cause
+from .attention import free_room
 from .checkpoints import Resumable, _gathering, gathered
 from .files import UserError
 from .folder_map import ahead
@@ -19,6 +21,7 @@ from .images import image_seed
 from .mixing import counts, draw_batch, pairs_for
 from .options import FinetuneSettings
 from .restorers import NetRestorer, check_precision
+from .training_memory import adamw, largest_part, recompute
 
 # %% ../nbs/53_finetune.ipynb #92fb03b0
 def tracker(name): # of accelerate, or 'auto' or 'none'
@@ -87,7 +90,7 @@ class Adaptation(Resumable):
         out, # folder of states/ and metrics.jsonl
     ):
         super().__init__(out)
-        s, self.settings, self.pending, self.pool = settings, settings, [], None
+        s, self.settings, self.pending, self.pool, self.parts = settings, settings, [], None, settings.accumulate or 1
         check_training(restorer, s.mixed_precision, next(restorer.parameters()).device)
         self.pairs = [pairs_for(id_pairs, s.id_ratio, 'id', s), pairs_for(ood_pairs, 1 - s.id_ratio, 'ood', s)]
         self.restorer, self.model = restorer, copy.deepcopy(restorer).train()
@@ -106,7 +109,7 @@ class Adaptation(Resumable):
     def identity(self) -> dict:
         "Name what must be the same for a checkpoint to be continued."
         facts, (n_id, n_ood) = asdict(self.settings), [len(pairs or ()) for pairs in self.pairs]
-        for k in 'checkpoint_every', 'accumulate', 'workers', 'log_with', 'explode': del facts[k]
+        for k in 'checkpoint_every', 'accumulate', 'recompute', 'workers', 'log_with', 'explode': del facts[k]
         return facts | dict(id_pairs=n_id, ood_pairs=n_ood)
 
 # %% ../nbs/53_finetune.ipynb #5e9d0d12
@@ -133,10 +136,13 @@ def gains_by_layout(
             with torch.autocast(batch.device.type, half, enabled=bool(half)): loss = net(batch, batch, [0]*len(batch)).sum()
             loss.backward()
         return Timer('step()', globals=dict(step=step)).timeit(repeats).median # it warms up, and waits for the device
-    return seconds(torch.channels_last) < seconds(torch.contiguous_format)
+    try: return seconds(torch.channels_last) < seconds(torch.contiguous_format)
+    except Exception as e:
+        if cause(e) != 'out of memory': raise
+        return False # what fits is found out later
 
 
-# %% ../nbs/53_finetune.ipynb #5e9d0d16
+# %% ../nbs/53_finetune.ipynb #5e9d0d1f
 def quicken(
     model, # restorer, or a module that holds one; changed in place
     device, # where it is trained
@@ -169,9 +175,12 @@ def prepare(self:Adaptation):
     from diffusers.training_utils import EMAModel
     s, params = self.settings, [p for p in self.model.parameters() if p.requires_grad]
     self.accelerator = _accelerator(s, self.out, params[0].device.type == 'cpu')
-    few = min(2, -(-s.batch_size//(self.accelerator.num_processes*s.accumulate)))
-    if self.accelerator.distributed_type != 'FSDP': quicken(self.model, self.accelerator.device, s.mixed_precision, (few, 3, *[s.crop or 64]*2))
-    optimizer = torch.optim.AdamW(params, s.lr, weight_decay=s.weight_decay, fused=True)
+    if self.accelerator.distributed_type != 'FSDP':
+        quicken(self.model, self.accelerator.device, 'no' if s.eight_bit else s.mixed_precision, (1, 3, *[s.crop or 64]*2))
+    elif s.eight_bit or s.recompute == 'yes':
+        raise UserError('shards take neither --eight-bit nor --recompute yes: leave them out, and set fsdp_activation_checkpointing in accelerate config')
+    optimizer = adamw(params, s.lr, s.weight_decay, s.eight_bit)
+    if s.recompute == 'yes': recompute(self.model)
     self.model, self.optimizer, self.scheduler = self.accelerator.prepare(self.model, optimizer, _schedule(s, optimizer))
     self.params = [p for p in self.model.parameters() if p.requires_grad] # FSDP has put shards in their place
     spread = hasattr(self.params[0], 'full_tensor') # shards know no fused operations
@@ -183,7 +192,7 @@ def backward(self:Adaptation, batch): # of `draw`
     "Compute the gradient of the mixed loss, in as many parts as the settings say. Returns B losses."
     acc, n, losses = self.accelerator, len(batch['seeds']), []
     y, x, weights = (batch[k].to(acc.device, non_blocking=True) for k in ('lq', 'gt', 'weights'))
-    size = -(-n//self.settings.accumulate)
+    size = -(-n//self.parts)
     for k in range(0, n, size):
         part = slice(k, k + size)
         with acc.no_sync(self.model) if k + size < n else nullcontext():
@@ -200,7 +209,11 @@ def update(self:Adaptation, batch): # of `draw`
     "Do one optimisation step."
     acc, s = self.accelerator, self.settings
     torch.manual_seed(image_seed(f'net {self.step} {acc.process_index}', s.seed))
-    losses = self.backward(batch)
+    try: losses = self.backward(batch)
+    except Exception as e:
+        if cause(e) != 'out of memory' or s.accumulate or acc.num_processes > 1 or self.parts >= len(batch['seeds']): raise
+        losses = None
+    if losses is None: return self.again(batch)
     weights, is_id = (batch[k].to(acc.device) for k in ('weights', 'domain'))
     norm = gathered(acc.clip_grad_norm_(self.params, s.clip or math.inf))
     facts = losses @ weights, losses @ is_id, losses @ (1 - is_id), norm/acc.num_processes
@@ -209,6 +222,64 @@ def update(self:Adaptation, batch): # of `draw`
     self.optimizer.zero_grad()
     if self.ema: self.ema.step(self.params)
     self.step += 1
+
+# %% ../nbs/53_finetune.ipynb #5e9d0d19
+@patch
+def again(self:Adaptation, batch): # whose images did not fit
+    "Do an update in twice as many parts, from here on."
+    self.optimizer.zero_grad()
+    self.parts = min(2*self.parts, len(batch['seeds']))
+    if torch.cuda.is_available(): torch.cuda.empty_cache()
+    print(f'finetune  memory ended: a batch goes in {self.parts} parts from here on', flush=True)
+    self.update(batch)
+
+
+# %% ../nbs/53_finetune.ipynb #5e9d0d1a
+@patch
+def peak(self:Adaptation,
+    batch, # of `draw`
+    n, # of its images
+): # bytes
+    "Measure what a step with some images of a batch takes of a GPU at most; infinite where they do not fit."
+    acc, o = self.accelerator, [*self.model.buffers()]
+    before = [b.clone() for b in o] # a network may count along
+    torch.cuda.reset_peak_memory_stats(acc.device)
+    try:
+        with acc.no_sync(self.model): acc.backward(self.model(*(batch[k][:n].to(acc.device) for k in ('lq', 'gt')), batch['seeds'][:n]).sum())
+        return torch.cuda.max_memory_allocated(acc.device)
+    except Exception as e:
+        if cause(e) != 'out of memory': raise
+        return math.inf
+    finally:
+        for b, old in zip(o, before): b.copy_(old)
+        self.optimizer.zero_grad()
+        torch.cuda.empty_cache()
+
+
+# %% ../nbs/53_finetune.ipynb #5e9d0d1b
+@patch
+def room(self:Adaptation): # bytes
+    "Count what a step may take of a GPU: what is free or held by now, less averages that are still to come."
+    device, s = self.accelerator.device, self.settings
+    coming = 0 if self.optimizer.state else (2 if s.eight_bit else 8)*sum(p.numel() for p in self.params)
+    return .95*(torch.cuda.memory_allocated(device) + free_room(device) - coming)
+
+@patch
+def fit(self:Adaptation, room): # bytes that a step may take in all
+    "Choose the parts of a batch by what a step takes, and compute activations again where not one image fits else."
+    s, acc, batch = self.settings, self.accelerator, self.draw(self.step)
+    share, again = -(-len(batch['seeds'])//(s.accumulate or 1)), s.recompute == 'yes'
+    def most():
+        if s.accumulate: return share*(self.peak(batch, share) <= room)
+        return largest_part(lambda k: self.peak(batch, k), share, room)
+    if not (k := most()) and s.recompute == 'auto' and (again := bool(recompute(self.model))): k = most()
+    if not k and not s.accumulate:
+        ways = [w for w, on in dict(zip(('a smaller --crop', '--recompute yes', '--eight-bit'), (True, s.recompute == 'no', not s.eight_bit))).items() if on]
+        raise UserError(f'not one crop of {s.crop or batch["lq"].shape[-1]} pixels can be trained in {room/1e9:.3g} GB: give {" or ".join(ways)}')
+    self.parts = s.accumulate or int(acc.gather(torch.tensor([-(-share//k)], device=acc.device)).max())
+    if again or not s.accumulate and self.parts > 1:
+        acc.print(f'finetune  {room/1e9:.3g} GB of memory: a batch in {self.parts} parts' + ', activations computed again'*again, flush=True)
+
 
 # %% ../nbs/53_finetune.ipynb #f23ebcff
 @patch
@@ -288,6 +359,7 @@ def train(self:Adaptation,
     on_cpu, waited = acc.device.type == 'cpu', 0.
     with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(s.workers) as pool:
         self.pool, start = None if on_cpu else pool, self.resume()
+        if not on_cpu and acc.distributed_type != 'FSDP' and start < s.iterations: self.fit(self.room())
         if acc.log_with and start < s.iterations:
             acc.init_trackers('lego', config={k: v for k, v in self.identity().items() if isinstance(v, (int, float, str))})
         steps = range(start, s.iterations)

@@ -72,16 +72,14 @@ class Option:
     def check(self, v): # a value, as `parse` takes it
         "Check a value. `UserError` names the option as it is typed"
         if why := self.fault(self.parse(v)): raise UserError(f'{self.flag} {v}: {why}')
-    @property
-    def flag(self): return '--' + self.name.replace('_', '-')
+    flag = property(lambda self: '--' + self.name.replace('_', '-'))
     @property
     def doc(self): return next(filter(None, (_comments(c.__module__).get(c.__name__, {}).get(self.field) for c in self.cls.__mro__)), '')
     @property
     def limits(self): # choices or range in words
         if self.low is None: return ', '.join(self.choices)
         return f'{self.low:g} to {self.high:g}' if self.high < 10**4 else f'{self.low:g} or more'
-    @property
-    def help(self): return self.doc + (self.limits and f' ({self.limits})')
+    help = property(lambda self: self.doc + (self.limits and f' ({self.limits})'))
 
 # %% ../nbs/05_options.ipynb #6521bae0
 @lru_cache
@@ -282,11 +280,13 @@ def launched_precision() -> str: # no, bf16, fp16, ...
 @dataclass
 class FinetuneSettings(TrainingSettings, Mixture):
     "What Stage 2 may vary"
-    accumulate:int = opt(1, 1, 10**5, free=True) # parts of a batch, one after another, where memory is short
+    accumulate:int = opt(None, 1, 10**5, free=True) # parts of a batch, one after another (as few as a GPU's memory takes)
+    recompute:str = opt('auto', of='auto yes no', free=True) # activations again in the backward pass; auto: where one image does not fit else
+    eight_bit:bool = False # AdamW's averages in 8 bits, by bitsandbytes
     weight_decay:float = opt(.01, 0, 10) # of AdamW
     def __post_init__(self): # `mixed_precision` None: what the launcher says
         if self.mixed_precision is None: self.mixed_precision = launched_precision()
-        if (parts := os.environ.get('ACCELERATE_GRADIENT_ACCUMULATION_STEPS', '')).isdigit(): self.accumulate = max(self.accumulate, int(parts))
+        if (parts := os.environ.get('ACCELERATE_GRADIENT_ACCUMULATION_STEPS', '')).isdigit(): self.accumulate = max(self.accumulate or 1, int(parts))
         self.check()
 
 # %% ../nbs/05_options.ipynb #f1d45e11
@@ -300,7 +300,7 @@ class PretrainSettings(FinetuneSettings):
 class NoiseAdaptationSettings(FinetuneSettings):
     "Joint training of Denoising as Adaptation; 100 000 iterations are ours, the other numbers that paper's"
     title = 'training'
-    iterations, batch_size, id_ratio, ood_weight, crop = 100_000, 48, .5, .2, 128
+    iterations, batch_size, id_ratio, ood_weight, crop, accumulate = 100_000, 48, .5, .2, 128, 1
     lr, weight_decay, warmup, schedule, ema, clip, mixed_precision = 1e-4, 0., 0, 'constant', .9999, 0., 'no'
     denoiser:str = opt('paper', of='paper tiny') # size of the diffusion network
     loss:str = opt('charbonnier', of='charbonnier l1 l2 own') # between restoration and truth; own: the restorer's

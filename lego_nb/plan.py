@@ -84,6 +84,7 @@ def evaluations_each(s): # settings
     n = s['steps'] if s['strength'] is None else s['steps'] - int(s['steps'] - min(s['steps']*s['strength'], s['steps']))
     mode = s['guidance_mode'] or ('true_cfg' if s['oracle'] == 'pocket' else 'embedded')
     twice = mode == 'true_cfg' and s['guidance'] not in (0, 1) and s['prompt'] != s['null_prompt']
+    if s['method'] == 'flowedit': return n*s.get('n_avg', 1)*(2 + twice)
     return evaluations(s['solver'], n)*(1 + twice) + evaluations(s['solver'], n, True)*(s['method'] == 'inversion')
 
 def plan_evaluations(s): # settings

@@ -144,7 +144,7 @@ class RoundSettings(Seeded):
     "The run as a whole"
     stage = 'restore'
     rounds:int = opt(1, 1, 20) # how often to label and adapt; each round labels with the model of the one before
-    controls:str = opt('old-pairs,non-local-means,targets,supervised', of='old-pairs non-local-means targets supervised none', several=True, free=True) # rows beside the adapted model, by commas; old-pairs and supervised each cost another Stage 2
+    controls:str = opt('old-pairs,non-local-means,targets,supervised', of='old-pairs non-local-means targets supervised oracle none', several=True, free=True) # rows beside the adapted model, by commas; old-pairs and supervised each cost another Stage 2; oracle, off by default, refines the test images
 
 @dataclass
 class ImageSettings(Settings):

@@ -148,13 +148,14 @@ def judge(
 def lego_evaluate(
     out:str=None, # run folder (runs/pocket); with --results the folder for scores and table (comparison)
     device:str=None,    # torch device
+    controls:str=None,  # rows beside the adapted model, by commas; oracle: the oracle at inference, slow (those of the run)
     metrics:str=None,   # by commas: psnr, ssim-y, psnr:border=4, lpips, fid, kid, niqe, ... (those of a run)
     results:str=None,   # NAME=DIR by commas: any folders of images, judged beside each other
     reference:str=None, # folder of their truth, images named alike
 ):
     "Judge the models of a run on its test images, or any folders of results"
     if results or metrics: return judge(out, metrics or 'psnr,ssim,niqe-pocket', results, reference, device)
-    status = lego_run(out=out, stages='evaluate', device=device)
+    status = lego_run(out=out, stages='evaluate', device=device, controls=controls)
     from lego_nb.controls import findings_text
     print(f"\n{findings_text(out or default_out(None, {}))}")
     return status

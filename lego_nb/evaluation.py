@@ -148,7 +148,7 @@ def summarize(
     return {k: {**means[k].to_dict(), 'mean': float(means[k].mean(skipna=False))} for k in dict.fromkeys(tuple(r[o] for o in keys) for r in rows)}
 
 # %% ../nbs/60_evaluation.ipynb #dd3435cd
-MODELS = 'unadapted', 'adapted', 'old-pairs', 'supervised', 'nlm of unadapted', 'nlm of input'
+MODELS = 'unadapted', 'adapted', 'old-pairs', 'supervised', 'oracle at inference', 'nlm of unadapted', 'nlm of input'
 SPLITS = dict(ood='out of distribution', id='in distribution', anchors='on anchors (clean images, lightly degraded)')
 
 def caption(

@@ -148,6 +148,7 @@ FILES = { # what a run writes about itself -> what each has; how it comes back w
     'anew.json': ([str], None),
     'card.json': ({'base?': (str, None), 'license?': (str, None)}, 'goes on; --base and --license of lego_share were kept there'),
     'evaluation/nlm.json': ({'*': (*NUMBER, None)}, 'measures anew'),
+    'evaluation/oracle.json': (dict(settings=list, plans=[str], device=str, size=[int], seconds={'*': NUMBER}, bytes={'*': NUMBER}), 'measures anew'),
     'pseudo/metadata.jsonl': (_ROW, 'decides anew from the scores that are kept'),
     'pseudo/control.jsonl': (dict(id=str), 'compares anew'),
     'pseudo/truth.jsonl': (dict(id=str, true=NUMBER), 'compares anew'),

@@ -150,7 +150,7 @@ Training used {{ 'these and ' if kept }}{{ '%s ' % pairs if pairs is not none }}
 ## What it gained
 
 Means over photographs with 95 % bootstrap intervals; gains are paired, photograph by photograph.
-old-pairs: trained as long, without a pseudo-pair; supervised: trained on the truth; nlm: non-local means, its strength chosen in its favour.
+old-pairs: trained as long, without a pseudo-pair; supervised: trained on the truth; nlm: non-local means, its strength chosen in its favour; oracle at inference: unadapted, each test image then refined by the oracle.
 {%- if not own_test %} **No separate test images were given: those out of distribution are ones that it was adapted to.**{% endif %}
 
 

@@ -142,7 +142,7 @@ class RoundSettings(Seeded):
     "The run as a whole"
     stage = 'restore'
     rounds:int = opt(1, 1, 20) # how often to label and adapt; each round labels with the model of the one before
-    controls:str = opt('old-pairs,non-local-means,targets,supervised', of='old-pairs non-local-means targets supervised none', several=True, free=True) # rows beside the adapted model, by commas; old-pairs and supervised each cost another Stage 2
+    controls:str = opt('old-pairs,non-local-means,targets,supervised', of='old-pairs non-local-means targets supervised oracle none', several=True, free=True) # rows beside the adapted model, by commas; old-pairs and supervised each cost another Stage 2; oracle, off by default, refines the test images
 
 @dataclass
 class ImageSettings(Settings):
@@ -206,7 +206,8 @@ class RefineSettings(Seeded):
     min_side:int = opt(512, 1, 10**5, none=True) # images with a shorter side are enlarged to this before refining, pixels
     latent_nudge:float = opt(1., 1e-3, 1e3) # factor on the latents before inversion
     colour:str = opt('none', of='none adain wavelet') # colours of a target from its restoration
-    method:str = opt('inversion', of='inversion sdedit') # sdedit is the baseline
+    method:str = opt('inversion', of='inversion sdedit flowedit') # sdedit and flowedit are baselines, which invert nothing
+    n_avg:int = opt(1, 1, 1000, hidden=True) # draws of noise that FlowEdit averages in each step
     values_device:str = opt(None, of='cpu', free=True) # where stored features wait; cpu where the GPU is short of memory
 
 # %% ../nbs/05_options.ipynb #313a0375
@@ -235,8 +236,7 @@ class GateSettings(Settings):
     def __post_init__(self):
         self.fidelity = read_limits(self.fidelity)
         self.check()
-        if self.mode == 'quantile' and not 0 < self.value <= 1:
-            raise UserError(f'--gate-value {self.value}: give a share to keep, above 0 and up to 1')
+        if self.mode == 'quantile' and not 0 < self.value <= 1: raise UserError(f'--gate-value {self.value}: give a share to keep, above 0 and up to 1')
     @property
     def limits(self): return ({} if self.min_fidelity is None else {'psnr': self.min_fidelity}) | self.fidelity
     @property

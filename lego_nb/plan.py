@@ -84,6 +84,7 @@ def evaluations_each(s): # settings
     n = s['steps'] if s['strength'] is None else s['steps'] - int(s['steps'] - min(s['steps']*s['strength'], s['steps']))
     mode = s['guidance_mode'] or ('true_cfg' if s['oracle'] == 'pocket' else 'embedded')
     twice = mode == 'true_cfg' and s['guidance'] not in (0, 1) and s['prompt'] != s['null_prompt']
+    if s['method'] == 'flowedit': return n*s.get('n_avg', 1)*(2 + twice)
     return evaluations(s['solver'], n)*(1 + twice) + evaluations(s['solver'], n, True)*(s['method'] == 'inversion')
 
 def plan_evaluations(s): # settings
@@ -183,7 +184,7 @@ def stage_counts(run, # `Run`
                  gone=(), # ids whose images are made anew, of `pending`
                  marks=()): # what else is done again
     "Count what is there and what is to do: stage -> list of (text, how many are to do, sizes)"
-    from lego_nb.controls import NLM, asked, to_train
+    from lego_nb.controls import INFERENCE, NLM, asked, to_train
     s, sizes = run.settings, parts.get('ood', {})
     crops = next(iter(sizes), '').startswith('crop ') # not cut yet: they have no names
     def line(what, kind, ids):
@@ -194,7 +195,7 @@ def stage_counts(run, # `Run`
     judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')} - {*gone}
     fresh = len(sizes) if 'gate' in marks else max(0, len(sizes) - len(judged)) if crops else len(sizes.keys() - judged)
     train, nlm = to_train(s, run.data), NLM[:1 + (restorer_facts(s['restorer'])[1] == 1)] if 'non-local-means' in asked(s) else ()
-    models = ['unadapted', *(m for m, why in train.items() if not why), *nlm]
+    models = ['unadapted', *(m for m, why in train.items() if not why), *[INFERENCE]*('oracle' in asked(s)), *nlm]
     if kept := kept_all(run): mine, control, fresh, models, train = [], [], 0, models[:1], {}
     todo = dict(restore=[line(f"take from {s['restored']}" if s['restored'] and s['rounds'] == 1 else 'restore', 'restored', run.mine(sizes))],
                 choose=_choosing(run, sizes),
@@ -202,6 +203,7 @@ def stage_counts(run, # `Run`
                 gate=[(f"gate by {s['gate']}: {fresh} to do, {len(sizes) - fresh} there", fresh, [*sizes.values()])],
                 finetune=[_training(run, m, marks, why) for m, why in train.items()], evaluate=[_judging(run, parts, models, marks)])
     if control and s['oracle'].split(':')[0] != 'dot': todo['refine'].append(line('control (null prompt)', 'control', control))
+    if INFERENCE in models: todo['evaluate'].append((f'{INFERENCE}: what Stage 1 takes for each test image comes on top', 0, []))
     whole = (run/'report.html').exists() and not any(o[1] for v in todo.values() for o in v)
     return {**todo, 'report': [('report.html: ' + ('there' if whole else 'to do'), 0, [])]}
 

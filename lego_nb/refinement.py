@@ -16,7 +16,7 @@ from .colour import fix_colour
 from .files import UserError
 from .flow import evaluations
 from .folder_map import tile_count
-from .generation import generate, sdedit, strength_grid
+from .generation import flowedit, generate, sdedit, strength_grid
 from .images import apply_tiled, pad_to_multiple
 from .inversion import invert
 from .options import RefineSettings
@@ -36,6 +36,9 @@ def check_refine(
     need(s.strength is None or s.steps*s.strength>=1, 'strength', f'{s.steps} steps take {1/s.steps:.3g} to 1')
     if s.method=='sdedit' and s.t0==1 and s.strength in (None, 1):
         raise UserError('sdedit with t0 1 starts from pure noise and ignores the image: give --t0 below 1, or --strength below 1')
+    if s.method=='flowedit' and (s.solver!='euler' or s.inject_steps or s.latent_nudge!=1):
+        raise UserError('flowedit draws new noise in each step and inverts nothing: give --solver euler and --inject-steps 0, and leave --latent-nudge at 1')
+    need(s.method=='flowedit' or s.n_avg==1, 'n_avg', 'flowedit alone averages over draws of noise')
     need(s.inject_steps<=s.steps, 'inject_steps', f'choose from 0 to {s.steps}, the steps of the generation')
     check_blocks(s.inject_blocks)
     need(s.tile is None or s.overlap<s.tile, 'overlap', f'it must be less than the tile of {s.tile}')
@@ -79,12 +82,14 @@ def refine_latents(
     z, # clean latents, B×C×h×w
     grid:list, # descending from t0
     s:RefineSettings, # settings
-    ids:list=None, # owners of sdedit's noise
+    ids:list=None, # owners of the noise of sdedit and flowedit
     callback=None, # called after each step with (step, steps, t, z)
     prompts=None, # one for each row; None: that of the settings
 ): # refined latents
     "Invert latents with the null prompt, Equations 2 and 3, and generate with the prompt, Equations 4 and 5"
     how = dict(prompt=prompts or s.prompt, guidance=s.guidance, solver=s.solver, null_prompt=s.null_prompt, callback=callback)
+    if s.method=='flowedit':
+        return flowedit(oracle, z, grid, prompts or s.prompt, s.guidance, ids, s.seed, s.n_avg, callback, s.null_prompt)
     if s.method=='sdedit': return sdedit(oracle, z, grid, ids=ids, seed=s.seed, **how)
     steps = min(s.inject_steps, len(grid)-1)
     values = feature_bank(oracle, z, s, steps, oracle.embed([s.null_prompt])[0].shape[1])
@@ -102,6 +107,7 @@ def passes(
     "Count what refining costs"
     mode,n = s.guidance_mode or oracle.guidance_mode, len(refine_grid(oracle, s, 64, 64))-1
     twice = mode=='true_cfg' and s.guidance not in (0, 1) and s.prompt!=s.null_prompt
+    if s.method=='flowedit': return n*s.n_avg*(2 + twice)
     return evaluations(s.solver, n)*(1 + twice) + evaluations(s.solver, n, True)*(s.method=='inversion')
 
 # %% ../nbs/43_refinement.ipynb #e0cb566a
@@ -141,7 +147,7 @@ def refine(
     oracle, # `Oracle`
     x, # restored images, B×3×H×W in [0,1]
     settings:RefineSettings=None, # None: the paper's
-    ids:list=None, # image ids; only sdedit needs them
+    ids:list=None, # image ids; sdedit and flowedit need them
     callback=None, # called after each step with (step, steps, t, z)
     prompts:list=None, # one for each image; None: that of the settings
     floor=None, # rows that are also decoded as they were encoded, for `vae_psnr`; None: all

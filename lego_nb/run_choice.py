@@ -75,11 +75,12 @@ def decide_group(
 
 def decisions(
     run, # as in `read_choice`
+    files=None, # id -> degraded image; None: the unlabelled images
 ):       # id -> `Decision`; None where no choice was made
-    "Tell what is done with every image of a run"
+    "Tell what is done with every image of a run, or would be with others"
     from lego_nb.choice import choose, group_name
     if not by_judge(run.settings) or not (c := read_choice(run)): return None
-    s, made, files = run.settings, {}, run.data.ood_files()
+    s, made, files = run.settings, {}, run.data.ood_files() if files is None else files
     def of(i):
         g = c['of'].get(i) or (group_name(i, files[i], s['group_by']) if s['group_by'] else 'all')
         g = g if g in c['groups'] else 'all'
@@ -239,10 +240,12 @@ def keep_or_veto(
 # %% ../nbs/79_run_choice.ipynb #ca790020
 def plan_each(
     run, # as in `read_choice`
+    files=None, # id -> degraded image; None: the unlabelled images
 ) -> dict: # id -> `Plan`
     "Tell which plan every image of a run gets; without a choice that of the settings"
-    done = decisions(run)
-    return {i: done[i].plan if done else own_plan(run.settings) for i in run.data.ood_files()}
+    files = run.data.ood_files() if files is None else files
+    done = decisions(run, files)
+    return {i: done[i].plan if done else own_plan(run.settings) for i in files}
 
 # %% ../nbs/79_run_choice.ipynb #ca790021
 def refine_by(run,     # `Run`

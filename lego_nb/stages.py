@@ -234,19 +234,20 @@ def evaluate(run): # `Run`
     "Judge every model on every test set: `evaluation/scores.csv`, tables, and the restored images"
     from lego_nb.controls import asked, write_targets, with_smoothed
     from lego_nb.evaluation import evaluate_model, read_scores, write_scores
+    from lego_nb.inference import with_oracle
     f, sets = run/'evaluation/scores.csv', run.data.test_sets()
     rows = _valid_scores(run, read_scores(f, torn=True) if f.exists() else [])
     models, done = run.models(), {(r['model'], r['split']) for r in rows}
     if 'non-local-means' in asked(run.settings): models, done = with_smoothed(models, done, sets, lambda: run.load(run.settings['restorer']), run.out)
+    if 'oracle' in asked(run.settings): models, done = with_oracle(models, done, run, cache(lambda: load_oracle(run)))
     todo = [(m, p, s) for m, p in models.items() for s in sets if (m, s) not in done]
     if 'targets' in asked(run.settings): write_targets(run.out, run.data['ood_truth'], lambda text: run.say(f'Judging  {text}'))
     if not todo: return run.say('Judging  evaluate: nothing to do')
-    began = time.time()
+    began, old = time.time(), len({(r['model'], r['split'], r['image']) for r in rows})
     run.say(f'Judging  {", ".join(dict.fromkeys(m for m, _, _ in todo))} on {", ".join(f"{len(v)} {k}" for k, v in sets.items())} images')
     if not run.data['test']: run.say('         no --test was given: ood are images that were adapted to')
-    old = len({(r['model'], r['split'], r['image']) for r in rows})
     for name, model, split in todo:
-        rows += evaluate_model(model if hasattr(model, 'restore') else run.load(model), sets[split], METRICS, name, split,
+        rows += evaluate_model(model[split] if isinstance(model, dict) else model if hasattr(model, 'restore') else run.load(model), sets[split], METRICS, name, split,
                                seed=run.settings['seed'], device=run.device, tile=run.settings['tile'], images=run/f'evaluation/images/{split}')
         write_scores(rows, f)
     run.timed('evaluate', began, len({(r['model'], r['split'], r['image']) for r in rows}) - old, 'restorations')
@@ -257,8 +258,7 @@ def _valid_scores(run, rows):
     from lego_nb.evaluation import incomplete, write_scores
     anew, sets, seen = run.anew(), run.data.test_sets(), {}
     for r in rows: seen.setdefault((r['model'], r['split']), set()).add(r['image'])
-    other = {s for s in sets if f'judge {s}' in anew or any(k == s and _others(ids, sets[s]) for (_, k), ids in seen.items())}
-    other |= {split for _, split in incomplete(rows)}
+    other = {s for s in sets if f'judge {s}' in anew or any(k == s and _others(ids, sets[s]) for (_, k), ids in seen.items())} | {split for _, split in incomplete(rows)}
     new = {m for m in run.models() if f'judge {m}' in anew and f'finetune {m}' not in anew}
     kept = [r for r in rows if r['split'] not in other and r['model'] not in new]
     if len(kept) < len(rows):

@@ -65,14 +65,14 @@ TABLES = {
               claims=[f'adapted > {m}' for m in MIX.values() if m != 'adapted'], id_claims=['adapted > ratio-0.0']),
     '10': dict(presets=list(PRESETS)[1:], rows={}, claims=[]),
     '11': dict(presets=['gopro-reds'], rows={'Based on SDEdit': 'sdedit', 'Based on RF-Solver': 'adapted'},
-               also=['no-injection', '+sdedit', '+oracle', '+no-injection'],
-               claims=['adapted > sdedit', 'adapted > no-injection'],
-               kept_claims=['+oracle > +sdedit', '+oracle > +no-injection'])}
+               also=['flowedit', 'no-injection', '+sdedit', '+flowedit', '+oracle', '+no-injection'],
+               claims=['adapted > sdedit', 'adapted > flowedit', 'adapted > no-injection'],
+               kept_claims=['+oracle > +sdedit', '+oracle > +flowedit', '+oracle > +no-injection'])}
 
 # %% ../../nbs/experiments/claims.ipynb #b55fc866
 NAMES = {'unadapted': 'before adaptation', 'adapted': 'LEGO', 'supervised': 'fully supervised',
-         'ungated': 'LEGO without gate', 'sdedit': 'LEGO from SDEdit', 'no-injection': 'LEGO without injection',
-         '+sdedit': 'SDEdit at inference', '+oracle': 'oracle at inference', '+no-injection': 'oracle without injection',
+         'ungated': 'LEGO without gate', 'sdedit': 'LEGO from SDEdit', 'flowedit': 'LEGO from FlowEdit', 'no-injection': 'LEGO without injection',
+         '+sdedit': 'SDEdit at inference', '+flowedit': 'FlowEdit at inference', '+oracle': 'oracle at inference', '+no-injection': 'oracle without injection',
          **{m: f'ratio {r}' for r, m in MIX.items() if r != '0.9'}}
 SPLITS = dict(ood='', id=', in distribution', kept=', to the restoration', targets=', of targets', gains=', gained over restorations')
 HELD = dict(yes='yes', no=Marked('**no**'), open=Marked('**open**'))

@@ -31,7 +31,9 @@ def share(
 CLAIMS = [('LEGO', 'adapted', 'unadapted', 'psnr', 'ood'), ('LEGO', 'adapted', 'id-only', 'psnr', 'ood'),
           ('LEGO', 'supervised', 'adapted', 'psnr', 'ood'), ('LEGO', 'adapted', 'unadapted', 'niqe-pocket', 'ood'),
           ('LEGO, hard', 'adapted-hard', 'unadapted', 'psnr', 'ood'), ('LEGO, hard', 'adapted-hard', 'id-only-hard', 'psnr', 'ood'),
-          ('LEGO, hard', 'adapted-hard', 'nlm-hard', 'psnr', 'ood'),
+          ('LEGO, hard', 'adapted-hard', 'nlm-hard', 'psnr', 'ood'), ('LEGO, hard', 'adapted-hard', 'flowedit-hard', 'psnr', 'ood'),
+          ('LEGO, hard', 'adapted-hard', 'self-training-hard', 'psnr', 'ood'), ('LEGO, hard', 'adapted-hard', 'oracle', 'psnr', 'ood'),
+          ('LEGO', 'adapted', 'oracle', 'psnr', 'ood'),
           ('Noise-DA', 'noise-da', 'unadapted', 'psnr', 'ood'), ('Noise-DA', 'noise-da', 'id-only-hard', 'psnr', 'ood'),
           ('DOT', 'dot-0', 'unadapted', 'niqe-pocket', 'ood'), ('DOT', 'unadapted', 'dot-0', 'psnr', 'ood'),
           ('BaryIR', 'baryir', 'plain', 'psnr', 'ood'), ('BaryIR', 'baryir', 'plain', 'psnr', 'id'),
@@ -60,7 +62,7 @@ def summary(
         return dict(score=crossed_ci(scores_of(rows, m, metric, split))[0], lead=over, seeds=seeds)
     def mean(what, m): return sum(f[what][m] for f in found)/len(found)
     keys = [*((m, 'ood') for m in METRICS), ('psnr', 'id')]
-    cells = {m: {f'{s}/{k}': value(m, k, s) for k, s in keys} | {o: mean(o, m) for o in ('train', 'wall', 'image')} for m in ENTRANTS}
+    cells = {m: {f'{s}/{k}': value(m, k, s) for k, s in keys} | {o: mean(o, m) for o in ('train', 'wall', 'image', 'bytes')} for m in ENTRANTS}
     full = lead(rows, FULL, 'unadapted')
     return dict(task=task, seeds=[f['rows'][0]['seed'] for f in found], photographs=len({r['photograph'] for r in rows}),
                 images=len({r['image'] for r in rows}), rows=cells, claims=judge_contest(rows),
@@ -75,9 +77,10 @@ def _entrant_lines(
 ):          # lists of cells
     "Show who, the leads over no adaptation, and what it costs."
     res = [['', 'PSNR, dB', 'lead (95 %)', 'by seed', 'of supervised', 'SSIM', 'GMSD', 'niqe-pocket', 'PSNR in distribution',
-            'training, s', 'image, ms']]
+            'training, s', 'image, ms', 'image, MB']]
     others = ['ood/ssim', 'ood/gmsd', 'ood/niqe-pocket', 'id/psnr']
     for m, name in ENTRANTS.items():
+        if m not in result['rows']: continue # results of an older set
         r = result['rows'][m]
         p, part, none = r['ood/psnr'], result['share'].get(m), m == 'unadapted'
         def shown(k):
@@ -85,7 +88,7 @@ def _entrant_lines(
             return f"{r[k]['score']:.{d}f}" if none else signed(r[k]['lead'], d)
         seeds, share = ' '.join(f'{v:+.2f}' for v in p['seeds']), f'{part[0]:.0%}' if part else '100%'
         over = ['', '', ''] if none else [signed(p['lead']), seeds, share]
-        res.append([name, f"{p['score']:.2f}", *over, *map(shown, others), '' if none else f"{r['train']:.0f}", f"{1000*r['image']:.0f}"])
+        res.append([name, f"{p['score']:.2f}", *over, *map(shown, others), '' if none else f"{r['train']:.0f}", f"{1000*r['image']:.0f}", f"{r['bytes']/1e6:.0f}" if 'bytes' in r else ''])
     return res
 
 # %% ../../nbs/experiments/contest.ipynb #35083272
@@ -94,7 +97,7 @@ def overview_lines(
 ):           # lists of cells
     "Show everyone's lead in PSNR out of distribution, a column for each task."
     return [['', *(r['task'] for r in results)],
-            *[[name, *(signed(r['rows'][m]['ood/psnr']['lead']) for r in results)] for m, name in ENTRANTS.items() if m != 'unadapted']]
+            *[[name, *(signed(r['rows'][m]['ood/psnr']['lead']) for r in results)] for m, name in ENTRANTS.items() if m != 'unadapted' and all(m in r['rows'] for r in results)]]
 
 # %% ../../nbs/experiments/contest.ipynb #351d4c86
 def contest_claims(
@@ -144,7 +147,7 @@ def contest_figure(
     fig, axes = plt.subplots(1, len(results), figsize=(3*len(results) + 1.6, 3), dpi=dpi, layout='constrained', squeeze=False)
     for ax, r in zip(axes[0], results):
         for m, name in ENTRANTS.items():
-            if m == 'unadapted': continue
+            if m == 'unadapted' or m not in r['rows']: continue
             (x, xl, xh), (y, yl, yh) = (r['rows'][m][k]['lead'] for k in ('id/psnr', 'ood/psnr'))
             ax.errorbar(x, y, xerr=[[x - xl], [xh - x]], yerr=[[y - yl], [yh - y]], fmt='s' if 'baryir' in m or m == 'plain' else 'o',
                         color=colours[m], ms=5, lw=1, label=name)

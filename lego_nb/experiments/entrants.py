@@ -6,15 +6,17 @@
 __all__ = ['ALPHAS', 'FULL', 'DOT', 'RECIPE', 'HARD', 'ENTRANTS', 'BARYIR', 'METRICS', 'NEEDS', 'contest_seed']
 
 # %% ../../nbs/experiments/entrants.ipynb #e703d06f
-import json, timeit
-from functools import partial
+import json
+from functools import cache, partial
 from ..console import bars
-from .arms import mean_psnr, refined, target_gains, train_arm
+from .arms import FLOWEDIT, mean_psnr, refined, target_gains, train_arm
 from .tasks import REAL, TASKS, clocked, open_task, scene, updates
 from ..files import UserError, image_files, read_jsonl, write_json
 from ..images import read_image, write_image
 from ..run_folder import Run
-from ..stages import gate, open_run, refine, restore
+from ..inference import image_cost, refine_tests, refined_by
+from ..run_choice import plan_each
+from ..stages import gate, load_oracle, open_run, refine, restore
 
 # %% ../../nbs/experiments/entrants.ipynb #1283584d
 ALPHAS, FULL = (0., .35, .7), 'supervised-hard' # the second is what shares are counted of
@@ -22,9 +24,10 @@ DOT = {f'dot-{a:g}': a for a in ALPHAS}
 RECIPE = dict(lr=5e-4, id_ratio=.5, reduction='two_means', ood_weight=1., crop=32, ema=.98, warmup=0, schedule='constant',
               weight_decay=0., clip=0.)
 HARD = {'id-only-hard': dict(RECIPE, targets=None, id_ratio=1.), 'adapted-hard': dict(RECIPE, targets='oracle'),
-        'nlm-hard': dict(RECIPE, targets='nlm'), FULL: dict(RECIPE, targets='truth')}
+        'nlm-hard': dict(RECIPE, targets='nlm'), 'self-training-hard': dict(RECIPE, targets='restored'), FULL: dict(RECIPE, targets='truth')}
 ENTRANTS = {'unadapted': 'no adaptation', 'id-only': 'old pairs only', 'id-only-hard': 'old pairs only, hard',
-            'adapted': 'LEGO', 'adapted-hard': 'LEGO, hard', 'nlm-hard': 'NLM targets, hard', 'noise-da': 'Noise-DA',
+            'adapted': 'LEGO', 'adapted-hard': 'LEGO, hard', 'nlm-hard': 'NLM targets, hard', 'self-training-hard': 'self-training, hard',
+            'flowedit-hard': 'FlowEdit targets, hard', 'oracle': 'oracle at inference', 'noise-da': 'Noise-DA',
             **{k: f'DOT, α = {a:g}' for k, a in DOT.items()}, 'adapted+dot': 'LEGO, then DOT',
             'plain': 'BaryIR, loss alone', 'baryir': 'BaryIR', 'baryir+old': 'BaryIR, then old pairs', 'baryir+lego': 'BaryIR, then LEGO',
             'supervised': 'fully supervised', FULL: 'fully supervised, hard'}
@@ -76,6 +79,20 @@ def _lego_on(
         with clocked(res, 'id-only'): train_arm(res, 'id-only')
     return res
 
+# %% ../../nbs/experiments/entrants.ipynb #79b10001
+def _from_flowedit(
+    run, # `Run` of a task
+):       # what `load_restorer` takes
+    "Make Stage 1 anew by FlowEdit and train on what its judge keeps; where that is nothing, the model stays as it is."
+    res = open_run(Run(run/'flowedit', run.settings | FLOWEDIT, run._device))
+    path = res/'checkpoints/adapted'
+    if path.exists(): return str(path)
+    with clocked(run, 'flowedit-hard'):
+        for stage in (restore, refine, gate): stage(res)
+        if not res.kept(): return run.settings['restorer']
+        train_arm(res, 'adapted', dict(RECIPE, targets='oracle'))
+    return str(path)
+
 # %% ../../nbs/experiments/entrants.ipynb #482608f4
 def _train_all(
     run:Run, # of a task
@@ -92,6 +109,7 @@ def _train_all(
         run.say(f'  {run.out.parent.name} {name}')
         with clocked(run, name): train()
     made = {k: str(run/f'checkpoints/{k}') for k in ('adapted', *more)}
+    made['flowedit-hard'] = _from_flowedit(run)
     after = _lego_on(run, 'baryir')/'checkpoints'
     return {'unadapted': run.settings['restorer'], **made, 'baryir+old': str(after/'id-only'), 'baryir+lego': str(after/'adapted')}
 
@@ -144,6 +162,7 @@ def _test_images(
     for split, files in run.data.test_sets().items():
         lq = {i: f for i, (f, _) in files.items()}
         for name, model in models.items(): restore(model, lq, run/f'evaluation/images/{split}/{name}')
+        refine_tests(run, split, run/f'evaluation/images/{split}/oracle', cache(lambda: load_oracle(run)))
     restore(models['adapted'], run.data.ood_files(), run/'controls/adapted')
     _transport_tests(run, _fit_dot(run, image_files(run/'pseudo/restored'), 'dot'), 'unadapted', DOT)
     _transport_tests(run, _fit_dot(run, image_files(run/'controls/adapted'), 'adapted+dot'), 'adapted', {'adapted+dot': 0.})
@@ -166,7 +185,7 @@ def _judge_tests(
 
 # %% ../../nbs/experiments/entrants.ipynb #f3dec0c0
 NEEDS = {k: [k] for k in ('id-only', 'noise-da', 'plain', 'baryir', 'supervised', *HARD)}
-NEEDS |= {'adapted': ['labels', 'adapted'], 'adapted-hard': ['labels', 'adapted-hard'], **{k: ['dot'] for k in DOT},
+NEEDS |= {'flowedit-hard': ['flowedit-hard'], 'oracle': [], 'adapted': ['labels', 'adapted'], 'adapted-hard': ['labels', 'adapted-hard'], **{k: ['dot'] for k in DOT},
           'adapted+dot': ['labels', 'adapted', 'adapted+dot']}
 
 def _training_seconds(
@@ -181,19 +200,26 @@ def _training_seconds(
     return res | {'unadapted': 0, **{k: res['baryir'] + sum(lego[w] for w in parts) for k, parts in after.items()}}
 
 # %% ../../nbs/experiments/entrants.ipynb #6adcd98d
-def _image_seconds(
+def _image_costs(
     run:Run, # of a task
     models,  # name -> what `load_restorer` takes
-):           # entrant -> seconds for the first test image
+):           # dicts of entrant -> seconds and bytes, for the first test image
     "What one image takes, measured once."
-    f = run/'evaluation/image_seconds.json'
-    y = read_image(next(iter(run.data.test_sets()['ood'].values()))[0])[None].to(run.device)
-    def best(work): return round(min(timeit.repeat(lambda: work(y).cpu(), number=1, repeat=3)), 4)
-    if not f.exists():
-        works = {k: run.load(models[k]).restore for k in ('unadapted', 'baryir')} | {'dot': _fit_dot(run, {}, 'dot')}
-        write_json({k: best(work) for k, work in works.items()}, f)
-    t, wide = json.loads(f.read_text(encoding='utf-8')), ('plain', 'baryir', 'baryir+old', 'baryir+lego')
-    return {k: t['baryir'] if k in wide else round(t['unadapted'] + t['dot']*('dot' in k), 4) for k in ENTRANTS}
+    f, (id, (lq, _)) = run/'evaluation/image_costs.json', next(iter(run.data.test_sets()['ood'].items()))
+    y, plan, oracle = read_image(lq)[None].to(run.device), plan_each(run, {id: lq})[id], cache(lambda: load_oracle(run))
+    base, wide = run.load(models['unadapted']), run.load(models['baryir'])
+    def by_oracle(y): return refined_by(plan, base.restore(y, tile=run.settings['tile']), [id], oracle, run.refine_settings())
+    works = {'unadapted': lambda: (base.restore, [base]), 'baryir': lambda: (wide.restore, [wide]), 'dot': lambda: (_fit_dot(run, {}, 'dot'), []),
+             'oracle': lambda: (by_oracle, [base, *([] if plan.keeps else [oracle().transformer, oracle().vae])])}
+    t = json.loads(f.read_text(encoding='utf-8')) if f.exists() else {}
+    for k in works.keys() - t.keys():
+        work, held = works[k]()
+        t[k] = image_cost(work, y, held, repeat=3)
+        write_json(t, f)
+    after = 'plain', 'baryir', 'baryir+old', 'baryir+lego'
+    def kind(m): return 'baryir' if m in after else 'oracle' if m == 'oracle' else 'unadapted'
+    def with_dot(m, n): return t[kind(m)][n] + t['dot'][n]*('dot' in m)
+    return {m: round(with_dot(m, 0), 4) for m in ENTRANTS}, {m: with_dot(m, 1) for m in ENTRANTS}
 
 # %% ../../nbs/experiments/entrants.ipynb #c34cbd05
 def _oracle_floor(run):
@@ -210,11 +236,12 @@ def contest_seed(
     seed=0,      # of damage and training
     device=None, # where it runs; None: the best there is
     **options,   # settings of the run
-):               # dict of rows, targets, floor, kept, train, wall, image
+):               # dict of rows, targets, floor, kept, train, wall, image, bytes
     "Run or resume one task with one seed."
     run = open_task(task, out, folder, seed, device, **options)
     models = _train_all(run, task)
     _test_images(run, models)
-    took = dict(train=_training_seconds(run), wall=_training_seconds(run, 'wall'), image=_image_seconds(run, models))
+    took = dict(train=_training_seconds(run), wall=_training_seconds(run, 'wall'))
+    took['image'], took['bytes'] = _image_costs(run, models)
     targets = {k: target_gains(r, ('oracle', 'nlm')) for k, r in dict(lego=run, baryir=_lego_on(run, 'baryir')).items()}
     return dict(rows=_judge_tests(run, task), targets=targets, floor=_oracle_floor(run), kept=len(run.kept())/len(run.data.ood_files()), **took)

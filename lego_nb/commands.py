@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from fastcore.meta import delegates
 from pathlib import Path
 from .console import command, find_device, parse_shard
-from .files import UserError, each_record
+from .files import UserError, each_record, first_few
 from .holder import Holder, current, describe
 from .inputs import STAGES, again, begun, check_out, check_places, check_whole, default_out, read_config
 from .options import with_options
@@ -120,12 +120,22 @@ def lego_finetune(
     return lego_run(out=out, stages='finetune', **kwargs)
 
 # %% ../nbs/89_commands.ipynb #a1234675
+def _shots_by_job(shots, jobs, results):
+    "The further shots that belong to the images of each job. `UserError`: a folder of shots of no image"
+    from lego_nb.shots import find_shots
+    found = find_shots(shots) if shots else {}
+    if results: return [found]
+    each = [{i: f for i, f in found.items() if any((Path(d)/f'{i}.png').is_file() for d in made.values())} for made, *_ in jobs]
+    if lost := found.keys() - set().union(*each): raise UserError(f'--shots {shots}: no test image is named {first_few(lost)}')
+    return each
+
 def judge(
     out,     # folder for scores and table, or a run folder; None: comparison, or runs/pocket
     metrics, # names by commas
     results=None,   # NAME=DIR by commas; None: the restored test images of the run
     reference=None, # folder of their truth
     device=None,    # torch device
+    shots=None,     # folder with further shots of each scene, see 07b_shots
 ):
     "Judge folders and print the table. `UserError`: a run without restored test images, or nothing that could be judged"
     from lego_nb.comparison_tables import comparison_table, evaluate_folders, versus_table
@@ -137,8 +147,10 @@ def judge(
         def order(o): return MODELS.index(o.name) if o.name in MODELS else len(MODELS), o.name # what the others are compared with comes first
         made = {d: {o.name: o for o in sorted(d.iterdir(), key=order)} for d in sorted(root.iterdir())} # each split, with its truth where there is one
         jobs = [(o, truth, run/f'evaluation/more-{d.name}') for d, o in made.items() for truth in [o.pop('truth', None)]]
-    for found, truth, folder in jobs:
-        c = evaluate_folders(found, truth, metrics, folder, device=device)
+    each = _shots_by_job(shots, jobs, results)
+    if shots and 'upsnr' not in metrics.split(','): metrics += ',upsnr'
+    for (found, truth, folder), further in zip(jobs, each):
+        c = evaluate_folders(found, truth, metrics, folder, device=device, shots=further)
         if c.have and not c.rows: raise UserError(f'{folder}: nothing was judged, not one image could be read')
         print(f'\n{folder}\n{comparison_table(c)}')
         if len(c.files) > 1 and c.have: print(versus_table(c, next(iter(c.files))))
@@ -148,13 +160,14 @@ def judge(
 def lego_evaluate(
     out:str=None, # run folder (runs/pocket); with --results the folder for scores and table (comparison)
     device:str=None,    # torch device
+    shots:str=None,     # for PSNR without a truth: folder IMAGE/ with three or more further shots of each scene, as 07b_shots says
     controls:str=None,  # rows beside the adapted model, by commas; oracle: the oracle at inference, slow (those of the run)
     metrics:str=None,   # by commas: psnr, ssim-y, psnr:border=4, lpips, fid, kid, niqe, ... (those of a run)
     results:str=None,   # NAME=DIR by commas: any folders of images, judged beside each other
     reference:str=None, # folder of their truth, images named alike
 ):
     "Judge the models of a run on its test images, or any folders of results"
-    if results or metrics: return judge(out, metrics or 'psnr,ssim,niqe-pocket', results, reference, device)
+    if results or metrics or shots: return judge(out, metrics or 'psnr,ssim,niqe-pocket', results, reference, device, shots)
     status = lego_run(out=out, stages='evaluate', device=device, controls=controls)
     from lego_nb.controls import findings_text
     print(f"\n{findings_text(out or default_out(None, {}))}")

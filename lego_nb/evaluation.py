@@ -156,7 +156,7 @@ def caption(
 ): # text
     "Write the name of a metric for tables and charts."
     name, _, border = metric.partition(':border=')
-    if name in ('psnr', 'ssim', 'psnr-y', 'ssim-y', 'fid', 'kid'): name = name.upper()
+    name = 'uPSNR' if name == 'upsnr' else name.upper() if name in ('psnr', 'ssim', 'psnr-y', 'ssim-y', 'fid', 'kid') else name
     return f'{name}, border {border}' if border else name
 
 def _where(split): return (lambda s: s[:1].upper() + s[1:])(SPLITS.get(split, split))

@@ -201,6 +201,7 @@ def metric(name,          # 'psnr', 'ssim', 'psnr-y', 'ssim-y', 'mae', 'niqe-poc
     if theirs != name and theirs in pyiqa_configs(): return replace(pyiqa_metric(theirs, str(device)), name=name)
     if name in BUILT_IN: return BUILT_IN[name]
     if name == 'niqe-pocket': return niqe_metric()
+    if name == 'upsnr': raise UserError('upsnr needs further shots of each scene: lego_evaluate --shots DIR')
     if name in pyiqa_configs(): return pyiqa_metric(name, str(device))
     near = difflib.get_close_matches(name, metric_names(), 5, .4) or sorted([*BUILT_IN, 'niqe-pocket'])
     missing = '' if pyiqa_configs() else ' (pyiqa is not installed)'

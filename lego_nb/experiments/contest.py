@@ -28,7 +28,7 @@ def share(
     return a/b, float(low), float(high)
 
 # %% ../../nbs/experiments/contest.ipynb #ee2a3a94
-CLAIMS = [('LEGO', 'adapted', 'unadapted', 'psnr', 'ood'), ('LEGO', 'adapted', 'id-only', 'psnr', 'ood'),
+CLAIMS = [('LEGO', 'judged', 'unadapted', 'psnr', 'ood'), ('LEGO', 'adapted', 'unadapted', 'psnr', 'ood'), ('LEGO', 'adapted', 'id-only', 'psnr', 'ood'),
           ('LEGO', 'supervised', 'adapted', 'psnr', 'ood'), ('LEGO', 'adapted', 'unadapted', 'niqe-pocket', 'ood'),
           ('LEGO, hard', 'adapted-hard', 'unadapted', 'psnr', 'ood'), ('LEGO, hard', 'adapted-hard', 'id-only-hard', 'psnr', 'ood'),
           ('LEGO, hard', 'adapted-hard', 'nlm-hard', 'psnr', 'ood'), ('LEGO, hard', 'adapted-hard', 'flowedit-hard', 'psnr', 'ood'),
@@ -41,6 +41,9 @@ CLAIMS = [('LEGO', 'adapted', 'unadapted', 'psnr', 'ood'), ('LEGO', 'adapted', '
           ('combined', 'adapted+dot', 'adapted', 'niqe-pocket', 'ood'),
           ('side by side', 'adapted-hard', 'noise-da', 'psnr', 'ood'), ('side by side', 'adapted-hard', 'noise-da', 'psnr', 'id'),
           ('side by side', 'adapted', 'dot-0', 'psnr', 'ood')]
+CLAIMS += [(name, m, 'id-only-hard', 'psnr', 'ood') for name, m in (('R2R', 'r2r'), ('SURE', 'sure'), ('Neighbor2Neighbor', 'n2n'))]
+CLAIMS += [('side by side', 'adapted-hard', m, 'psnr', 'ood') for m in ('nlm', 'r2r', 'sure', 'n2n')]
+
 
 # %% ../../nbs/experiments/contest.ipynb #0f241570
 def judge_contest(
@@ -57,17 +60,18 @@ def summary(
 ):         # dict that JSON holds
     "Sum up what a task showed."
     rows = [r for f in found for r in f['rows']]
+    there = [m for m in ENTRANTS if all(m in {r['model'] for r in f['rows']} for f in found)]
     def value(m, metric, split):
         *over, seeds = ahead(rows, m, 'unadapted', metric, split)
         return dict(score=crossed_ci(scores_of(rows, m, metric, split))[0], lead=over, seeds=seeds)
     def mean(what, m): return sum(f[what][m] for f in found)/len(found)
     keys = [*((m, 'ood') for m in METRICS), ('psnr', 'id')]
-    cells = {m: {f'{s}/{k}': value(m, k, s) for k, s in keys} | {o: mean(o, m) for o in ('train', 'wall', 'image', 'bytes')} for m in ENTRANTS}
+    cells = {m: {f'{s}/{k}': value(m, k, s) for k, s in keys} | {o: mean(o, m) for o in ('train', 'wall', 'image', 'bytes')} for m in there}
     full = lead(rows, FULL, 'unadapted')
     return dict(task=task, seeds=[f['rows'][0]['seed'] for f in found], photographs=len({r['photograph'] for r in rows}),
                 images=len({r['image'] for r in rows}), rows=cells, claims=judge_contest(rows),
-                **{k: [f[k] for f in found] for k in ('targets', 'floor', 'kept')},
-                share={m: share(lead(rows, m, 'unadapted'), full) for m in ENTRANTS if m != FULL})
+                **{k: [f[k] for f in found] for k in ('targets', 'floor', 'kept', 'choice')},
+                share={m: share(lead(rows, m, 'unadapted'), full) for m in there if m != FULL})
 
 # %% ../../nbs/experiments/contest.ipynb #a6f2cd8a
 def _digits(metric): return 4 if metric == 'gmsd' else 3 if metric == 'ssim' else 2
@@ -79,9 +83,8 @@ def _entrant_lines(
     res = [['', 'PSNR, dB', 'lead (95 %)', 'by seed', 'of supervised', 'SSIM', 'GMSD', 'niqe-pocket', 'PSNR in distribution',
             'training, s', 'image, ms', 'image, MB']]
     others = ['ood/ssim', 'ood/gmsd', 'ood/niqe-pocket', 'id/psnr']
-    for m, name in ENTRANTS.items():
-        if m not in result['rows']: continue # results of an older set
-        r = result['rows'][m]
+    for m in result['rows']:
+        r, name = result['rows'][m], ENTRANTS[m]
         p, part, none = r['ood/psnr'], result['share'].get(m), m == 'unadapted'
         def shown(k):
             d = _digits(k.partition('/')[2])
@@ -97,7 +100,8 @@ def overview_lines(
 ):           # lists of cells
     "Show everyone's lead in PSNR out of distribution, a column for each task."
     return [['', *(r['task'] for r in results)],
-            *[[name, *(signed(r['rows'][m]['ood/psnr']['lead']) for r in results)] for m, name in ENTRANTS.items() if m != 'unadapted' and all(m in r['rows'] for r in results)]]
+            *[[name, *(signed(r['rows'][m]['ood/psnr']['lead']) if m in r['rows'] else '–' for r in results)]
+              for m, name in ENTRANTS.items() if m != 'unadapted' and any(m in r['rows'] for r in results)]]
 
 # %% ../../nbs/experiments/contest.ipynb #351d4c86
 def contest_claims(
@@ -106,9 +110,11 @@ def contest_claims(
     "Show each claim, and in each task whether it held and by how much."
     name = {**ENTRANTS, 'psnr': 'PSNR', 'id': ', in distribution', 'ood': ''}
     res = [['', 'ahead', 'of', 'in', *(r['task'] for r in results)]]
-    for same in zip(*(r['claims'] for r in results)):
+    def key(c): return [c[k] for k in ('whose', 'ahead', 'of', 'metric', 'split')]
+    by = [{tuple(key(c)): c for c in r['claims']} for r in results]
+    for c in (c for k, c in by[0].items() if all(k in o for o in by)):
+        same = [o[tuple(key(c))] for o in by]
         cells = [Marked(f"{HELD[o['held']]} {signed([o[k] for k in ('mean', 'low', 'high')], _digits(o['metric']))}") for o in same]
-        c = same[0]
         res.append([c['whose'], name[c['ahead']], name[c['of']], name.get(c['metric'], c['metric']) + name[c['split']], *cells])
     return res
 
@@ -143,7 +149,7 @@ def contest_figure(
     "Draw the lead out of distribution over the change in distribution, a panel for each task."
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FixedLocator
-    colours = {m: plt.get_cmap('tab20')(k) for k, m in enumerate(ENTRANTS)}
+    colours = {m: plt.get_cmap('tab20')(k % 20) for k, m in enumerate(ENTRANTS)}
     fig, axes = plt.subplots(1, len(results), figsize=(3*len(results) + 1.6, 3), dpi=dpi, layout='constrained', squeeze=False)
     for ax, r in zip(axes[0], results):
         for m, name in ENTRANTS.items():

@@ -128,10 +128,12 @@ def _task_markdown(
     targets = [f"{who} {kind} {seeds((t[who][kind] for t in result['targets']), '+.2f')}"
                for who in ('lego', 'baryir') for kind in ('oracle', 'nlm')]
     sums = [f"{k} {seeds((f[k] for f in floor), '.1f')}" for k in floor[0]]
+    def said(o): return f"{o['plan']} {o['gain']:+.2f}{'' if o['go'] else ', refused'}"
+    judge = '; '.join(said(o) for found in result.get('choice', ()) for o in found.values())
     return '\n\n'.join([
         f"**{result['task']}**: {n} seed{'s'*(n > 1)}, {result['images']} test images of {result['photographs']} photographs. "
         'Leads are over no adaptation, counted so that more is better.', markdown_grid(_entrant_lines(result)),
-        f"Targets over restorations, dB by seed: {'; '.join(targets)}. PSNR of {'; '.join(sums)}. Kept by the gate: {kept}."])
+        f"Targets over restorations, dB by seed: {'; '.join(targets)}. PSNR of {'; '.join(sums)}. Kept by the gate: {kept}." + (f' The judge, and what it expected in dB, by seed: {judge}.' if judge else '')])
 
 # %% ../../nbs/experiments/contest.ipynb #e308cef2
 def contest_markdown(
@@ -199,6 +201,7 @@ def neighbours_table(
     pairs=None,       # NAME=DIR by commas: city100, polyu
     tasks=None,       # by commas; None: denoise, derain, and those whose pairs are given
     device=None,      # where it runs; None: the best there is
+    without=(),       # names of `ENTRANTS` that are left out, such as the slow ones, nlm and oracle
     **options,        # settings of the runs
 ):                    # list of `summary`
     "Run or resume every entrant in every task; table-neighbours.md, .json and two figures below `out`."
@@ -207,7 +210,7 @@ def neighbours_table(
     own = [k for k in (*FOLDERS, 'restorer') if options.get(k)]
     if own: raise UserError(f"the table neighbours brings its own images and restorers: leave out --{own[0].replace('_', '-')}")
     for task, folder in folders.items():
-        found = [contest_seed(task, out/f'{task}-{s}', folder, s, device, **options) for s in range(seeds)]
+        found = [contest_seed(task, out/f'{task}-{s}', folder, s, device, without, **options) for s in range(seeds)]
         results.append(summary(task, found))
         write_json(results, out/'table-neighbours.json')
         save_text(contest_markdown(results), out/'table-neighbours.md')

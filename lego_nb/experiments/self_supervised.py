@@ -93,6 +93,6 @@ def train_alone(
     **changes, # settings of Stage 2
 ):
     "Fine-tune the run's restorer on its unlabelled images by one of deepinv's losses."
-    both, s = Alone(run.load(run.settings['restorer']), kind), run.finetune_settings(**changes | dict(id_ratio=.5))
+    both, s = Alone(run.load(run.settings['restorer']), kind), run.finetune_settings(**changes | dict(id_ratio=.5, accumulate=1)) # halves stay together
     state = run/f'checkpoints/{kind}-state'
     run.keep(finetune(both, run.data.id_pairs(), noise_images(run.data.ood_files()), s, state, progress=bars()).restorer, kind)

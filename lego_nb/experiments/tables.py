@@ -24,6 +24,7 @@ def _check_table(
     arms=None,   # by commas
     tasks=None,  # by commas
     pairs=None,  # NAME=DIR by commas
+    without=None, # by commas
 ):               # dict name -> folder, of other methods
     "Refuse what can be refused before anything is loaded."
     from lego_nb.experiments.arms import ARMS
@@ -32,11 +33,14 @@ def _check_table(
     fits = ['pocket', *TABLES.get(name, dict(presets=[]))['presets']]
     if preset not in fits: raise UserError(f"table {name} has no preset '{preset}': choose {', '.join(fits)}")
     if photographs and preset != 'pocket': raise UserError('--photographs is for the pocket preset; name --test')
-    only = dict(arms=(arms, ['pocket']), tasks=(tasks, ['neighbours']), pairs=(pairs, ['neighbours']), results=(results, TABLES))
+    only = dict(arms=(arms, ['pocket']), tasks=(tasks, ['neighbours']), pairs=(pairs, ['neighbours']), without=(without, ['neighbours']), results=(results, TABLES))
     for k, (given, fits) in only.items():
         if given and name not in fits: raise UserError(f"--{k} is for the table {', '.join(fits)}")
     for a in arms.split(',') if arms else ():
         if a not in ARMS: raise UserError(f"unknown arm '{a}': choose from {', '.join(ARMS)}")
+    from lego_nb.experiments.entrants import ENTRANTS, FULL
+    for m in without.split(',') if without else ():
+        if m not in ENTRANTS or m in ('unadapted', 'adapted', 'baryir', FULL): raise UserError(f"--without {m}: choose from {', '.join(o for o in ENTRANTS if o not in ('unadapted', 'adapted', 'baryir', FULL))}")
     others = dict(t.partition('=')[::2] for t in results.split(',')) if results else {}
     folders = {'photographs': photographs, 'test': options.get('test'), 'test_id': options.get('test_id')}
     for k, f in [*folders.items(), *[(f'results {k}', f or '(none)') for k, f in others.items()]]:
@@ -55,16 +59,17 @@ def lego_table(
     arms:str=None,         # arms of the table pocket, by commas (all)
     tasks:str=None,        # tasks of the table neighbours, by commas: denoise, derain, city100, polyu
     pairs:str=None,        # real pairs for the table neighbours: city100=DIR,polyu=DIR
+    without:str=None,      # entrants that the table neighbours leaves out, by commas, such as the slow ones: nlm,oracle
     **kwargs,              # settings of the runs
 ):
     "Run a table's experiments, of the paper or our own, and print it"
     preset, device = kwargs.pop('preset', None) or 'pocket', kwargs.pop('device', None)
-    others = _check_table(name, preset, photographs, results, kwargs, arms, tasks, pairs)
+    others = _check_table(name, preset, photographs, results, kwargs, arms, tasks, pairs, without)
     if seeds is not None and seeds < 1: raise UserError(f'--seeds {seeds}: give at least 1')
     out, seeds = Path(out or f'runs/table-{preset}'), seeds or (3 if preset == 'pocket' else 1)
     if name == 'neighbours':
         from lego_nb.experiments.contest import neighbours_table
-        return neighbours_table(out, seeds, photographs, pairs, tasks, device, **kwargs)
+        return neighbours_table(out, seeds, photographs, pairs, tasks, device, without.split(',') if without else (), **kwargs)
     if name == 'pocket':
         from lego_nb.experiments.arms import EVIDENCE
         from lego_nb.experiments.evidence import pocket_table

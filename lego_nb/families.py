@@ -64,8 +64,9 @@ def family_of(name,           # class of a transformer, as `model_index.json` na
 @patch
 def installed(self:Family):
     "Return the family, or refuse, by `UserError`, a diffusers that lacks its classes."
+    import lego_nb.autoencoder # it quiets the import of diffusers
     import diffusers
-    if all(hasattr(diffusers, o) for o in (self.transformer, self.pipeline)): return self
+    if {self.transformer, self.pipeline} <= {*dir(diffusers)}: return self # to ask for a pipeline would import it
     raise UserError(f'{self.pipeline} came with diffusers {self.since}, and {diffusers.__version__} is installed: pip install -U diffusers')
 
 

@@ -6,7 +6,7 @@
 __all__ = ['by_judge', 'own_plan', 'tried_plans', 'read_choice', 'Decision', 'decide_group', 'decisions', 'kept_all',
            'open_judge', 'sampled', 'crop_side', 'propose', 'settle_choice', 'choice_lines', 'judge_targets',
            'keep_or_veto', 'plan_each', 'refine_by', 'controlled', 'left_alone', 'leave_alone', 'choose_first',
-           'decide_all']
+           'decide_all', 'comparison_lost']
 
 # %% ../nbs/79_run_choice.ipynb #ca790004
 import hashlib, json, shutil, time
@@ -331,7 +331,7 @@ def decide_all(
     else: leave_alone(run, f'the judge expects {"a loss" if run.settings["veto"] <= 0 else "less than is asked"} of each faithful one of {len(rows)} targets; the model is left as it is')
     return vetoed
 
-def _uncompared(run):
-    "Whether a comparison is lost: of controls, or with the truth"
+def comparison_lost(run): # a `Run`
+    "Tell whether a comparison is lost: of controls, or with the truth"
     made, truth = any((run/'pseudo/control').rglob('[!.]*.png')), run.data['ood_truth'] and any(r.get('judged') for r in read_jsonl(run/'pseudo/metadata.jsonl'))
     return made and not (run/'pseudo/control.jsonl').exists() or truth and not (run/'pseudo/truth.jsonl').exists()

@@ -15,7 +15,7 @@ from .console import STOPS, bars, cause, duration, hardware, versions
 from .files import Failed, UserError, atomic_path, image_files, link, markdown_text, read_jsonl, write_json, write_jsonl
 from .inputs import PAIRS, STAGES, again, differences, read_config
 from .settings import STAGE_OF
-from .run_choice import _uncompared, by_judge, choose_first, controlled, decide_all, kept_all, left_alone, open_judge, own_plan, plan_each, refine_by, tried_plans
+from .run_choice import by_judge, choose_first, comparison_lost, controlled, decide_all, kept_all, left_alone, open_judge, own_plan, plan_each, refine_by, tried_plans
 from .run_folder import changes, take_in, unchanged
 
 # %% ../nbs/87_stages.ipynb #0b935292
@@ -124,7 +124,7 @@ def gate(run): # `Run`
     ids, judged = [i for i in files if not run.missing('targets', [i])], {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')}
     if judged and judged >= set(ids) and 'gate' not in anew and not (run.settings['go_on'] and left_alone(run)):
         run.say('Stage 1  gate: nothing to do')
-        return _control(run) if 'control' in anew or _uncompared(run) else None
+        return _control(run) if 'control' in anew or comparison_lost(run) else None
     if judged and 'gate' not in anew and list((run/'checkpoints').glob('adapted*')):
         return run.say(f'Stage 1  gate: targets that came after Stage 2 had begun: {len(set(ids) - judged)}; they are not '
                        'part of it unless checkpoints/ and evaluation/ are removed')

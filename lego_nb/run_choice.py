@@ -104,7 +104,7 @@ def open_judge(
 ) -> tuple: # `Judge`; dict with trusted
     "Open the judge of a run: the one calibrated on its pairs, that of --judge, or the one that ships"
     from lego_nb.judge import load_judge
-    if oracle and run.settings.get('calibrate'): return _calibrated(run, oracle)
+    if oracle and run.settings.get('calibrate') and run.settings['oracle'] != 'pixels': return _calibrated(run, oracle) # pixels: none to be tuned to
     own, facts = run/'checkpoints/judge/judge.safetensors', {}
     try: facts = json.loads((run/'pseudo/judge.json').read_text(encoding='utf-8'))
     except (OSError, ValueError): pass

@@ -175,8 +175,8 @@ def _targets(r, n): # at most n kept and n rejected ones
     some = [*pick(kept, n), *pick(rejected, n)]
     word = {x['id']: _word(x, short=(x['reason'] or '').startswith('judge: ')) for x in r.verdict.rows if x['id'] in {o['id'] for o in some}} if not r.verdict.sample else {}
     def paper(x): return f"the paper's gate: {'kept' if x['paper']['kept'] else 'rejected'}, {x['paper']['reason']}" if x.get('paper') else ''
-    drifts = drift_line(drifts(r.pseudo), 'targets from their restorations')
-    return dict(kept=len(kept), rejected=len(rejected), drifts=drifts, shown=[{**x, 'images': _images(r, x['id']), 'word': word.get(x['id'], ''), 'other': paper(x)}
+    moved = drift_line(drifts(r.pseudo), 'targets from their restorations')
+    return dict(kept=len(kept), rejected=len(rejected), drifts=moved, shown=[{**x, 'images': _images(r, x['id']), 'word': word.get(x['id'], ''), 'other': paper(x)}
                                                                for x in some])
 
 def _word(x, short=False): # a row of a verdict; short: the reason has the foretold gain

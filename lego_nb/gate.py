@@ -139,7 +139,8 @@ def score_rows(
     device='cpu', # torch device
     progress=None, # wraps the loop, like tqdm; None: `console.progress`
     records=None, # id -> record that may hold `scores` and `scorer`, see `score_batch`
-): # `Rows`: dict(id, scores, scorer)
+    into=list, # of the rows; `Rows` where they are many
+): # rows dict(id, scores, scorer)
     "Score every target and its restoration, unless its record has it"
     device = str(torch.empty(0, device=device).device) # cuda and cuda:0 would be two networks
     facts, records = scorer(settings, device), records or {}
@@ -150,7 +151,7 @@ def score_rows(
             known = score_batch(x, r, y, settings)[0]
         return dict(id=i, scores=known['scores'], scorer=facts)
     progress = progress or functools.partial(shown, label='gate', unit='target')
-    return Rows(row(i, f) for i, f in progress(files.items()))
+    return into(row(i, f) for i, f in progress(files.items()))
 
 # %% ../nbs/45_gate.ipynb #5515dacb
 def _sign(settings): return -1 if settings.mode != 'none' and lower_is_better(settings.metric) else 1

@@ -81,6 +81,8 @@ class Rows(Sequence):
         "Add rows."
         for r in rows: self.append(r)
     def __iadd__(self, rows): self.extend(rows); return self
+    def __add__(self, rows): return Rows([*self, *rows])
+    def __radd__(self, rows): return [*rows, *self]
     def __len__(self): return self._n
     def __getitem__(self, i):
         if isinstance(i, slice): return self.take(np.arange(self._n)[i])

@@ -136,7 +136,7 @@ def gate(run): # `Run`
     run.say(f'Stage 1  gate {len(ids)} targets by {by}{s.metric} ({s.mode} {s.value})')
     made = merged(r for f in sorted((run/'pseudo').glob('records-*.jsonl')) for r in each_record(f))
     rows = score_rows({i: dict(target=run/f'pseudo/targets/{i}.png', restored=run/f'pseudo/restored/{i}.png', lq=files[i]) for i in ids},
-                      s, device=run.device, records=made)
+                      s, device=run.device, records=made, into=Rows)
     vetoed = decide_all(run, rows)
     for i in ids: link(files[i], run/f'pseudo/lq/{i}{files[i].suffix}')
     run.mark(['control']) # it is owed from now on

@@ -39,7 +39,7 @@ def make(name, at, **more):
     o = {dict(photos='ood', pairs='id_pairs', truth='ood_truth').get(k, k): v for k, v in o.items()} | more
     if name == 'refined': o |= dict(stages='restore,refine')
     if name == 'kept': o |= dict(oracle='pixels', candidates='nlm=6')
-    if name == 'dot': o |= dict(oracle='dot', choose='gate', candidates=None, controls='none', gate_mode='none')
+    if name == 'dot': o |= dict(oracle='dot', choose='gate', candidates=None, controls='none', gate_mode='none', min_fidelity=0)
     if name == 'judge': o |= dict(calibrate=16, controls='none')
     if name == 'demo': o = dict(preset='pocket', first_n=2, iterations=2, checkpoint_every=2, sample=2, candidates='t0=0.3,steps=1', control_images=0, controls='none')
     keep = Run.keep
@@ -244,6 +244,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for k, v in dict(bases=','.join(BASES), files='*', ways='*', commands=','.join(COMMANDS), at=None).items(): p.add_argument(f'--{k}', default=v)
     p.add_argument('--most', type=int, default=10**9, help='experiments, drawn at random')
+    p.add_argument('--seconds', type=float, default=float('inf'), help='of the processor, after which none begins; then they come in an order drawn at random')
+    p.add_argument('--seed', type=int, default=0, help='of that order')
     a = p.parse_args()
     import torch
     torch.set_num_threads(1)
@@ -258,9 +260,11 @@ def main():
             if not any(fnmatch.fnmatch(str(f), o) for o in a.files.split(',')): continue
             for way, data in ways(run/f):
                 if any(fnmatch.fnmatch(way, o) for o in a.ways.split(',')): todo += [(name, c, f, way, data) for c in a.commands.split(',')]
-    random.Random(0).shuffle(todo)
-    for o in sorted(todo[:a.most], key=lambda o: (str(o[2]), o[3])): sweep.one(*o)
-    print(f'{sum(sweep.counts.values())} experiments: {dict(sweep.counts)}; {time.process_time() - began:.0f} processor seconds')
+    random.Random(a.seed).shuffle(todo)
+    for o in todo[:a.most] if a.seconds < float('inf') else sorted(todo[:a.most], key=lambda o: (str(o[2]), o[3])):
+        if time.process_time() - began > a.seconds: break
+        sweep.one(*o)
+    print(f'{sum(sweep.counts.values())} of {len(todo)} experiments: {dict(sweep.counts)}; {time.process_time() - began:.0f} processor seconds')
     sys.exit(bool(sweep.faults))
 
 if __name__ == '__main__': main()

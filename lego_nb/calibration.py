@@ -15,6 +15,7 @@ from .gate import GATES, _axis, _cells, _passing, bar, decide, gate_summary, jud
 from .options import GateSettings
 from .images import read_image, show_images
 from .niqe import fit_niqe, save_niqe
+from .rows import pluck
 
 # %% ../nbs/47_calibration.ipynb #94bf07d6
 COLOURS = {'kept': '#3b7dd8', 'rejected by score': '#e08a2e', 'rejected by fidelity': '#b04a5a'}
@@ -27,7 +28,7 @@ def score_histogram(
     "Draw the scores of kept and rejected targets, with the threshold"
     import matplotlib.pyplot as plt
     x, alpha, name = _axis(rows, settings)
-    kept, far = np.array([[r['kept'], r['reason'].startswith('fidelity')] for r in rows]).T
+    kept, far = np.array([*pluck(rows, 'kept')]), np.array([o.startswith('fidelity') for o in pluck(rows, 'reason')])
     parts = dict(zip(COLOURS, [kept, ~kept & ~far, far]))
     fig, ax = plt.subplots(figsize=(6.4, 2.2), dpi=80, layout='constrained')
     ax.hist([x[m & np.isfinite(x)] for m in parts.values()], bins, stacked=True,

@@ -21,6 +21,7 @@ from .judge import judge_pairs
 from .lego_judge import STRANGE
 from .pixel_metrics import psnr
 from .plans import KEEP
+from .rows import pluck, put
 
 # %% ../nbs/59_choice.ipynb #ca590009
 def taken_with(
@@ -182,12 +183,15 @@ def decide_by_judge(
 ) -> list:    # the same rows, with kept, reason, vetoed (bool) and paper: dict(kept, reason)
     "Keep or reject every row by the judge and the fidelity limits"
     paper, faithful = (verdicts(rows, s) for s in (settings, replace(settings, mode='none')))
-    for r, p, (kept, why) in zip(rows, paper, faithful):
-        mine, told = r['id'] in chosen, r['judged']
+    def decided(i, told, p, kept, why):
+        mine = i in chosen
         vetoed = mine and told is not None and told['gain'] < veto
         if mine and kept: why = f"judge: {told['gain']:+.2f} dB expected, at least {veto:+.2f} asked" if told else 'judge: no judgement'
         if not mine: kept, why = p
-        r.update(kept=bool(kept and not vetoed), reason=why, vetoed=vetoed, paper=dict(kept=p[0], reason=p[1]))
+        return bool(kept and not vetoed), why, vetoed
+    found = [decided(i, told, p, *f) for i, told, p, f in zip(pluck(rows, 'id'), pluck(rows, 'judged'), paper, faithful)]
+    for k, key in enumerate(('kept', 'reason', 'vetoed')): put(rows, key, [o[k] for o in found])
+    put(rows, 'paper', [dict(kept=kept, reason=why) for kept, why in paper])
     return rows
 
 # %% ../nbs/59_choice.ipynb #ca590030

@@ -20,6 +20,7 @@ from .images import quantize, read_image, write_image
 from .gate import lower_is_better
 from .intervals import bootstrap_ci, signed
 from .metrics import metric, score
+from .rows import Rows, codes, distinct, pluck, where
 from .restore_folder import each_pass
 
 # %% ../nbs/60_evaluation.ipynb #21b0e88e
@@ -94,10 +95,10 @@ def _ends(path):
 def read_scores(
     path, # scores.csv
     torn=False, # take a file whose end is missing, without its last line, which may hold half a number
-): # list of rows, numbers as numbers
+): # `Rows`, numbers as numbers
     "Read the rows of a scores file. `UserError`: there is none, it is another file, or its end is missing."
     try:
-        whole, rows, last = _ends(path), [], None
+        whole, rows, last = _ends(path), Rows(), None
         if not (whole or torn): raise UserError(f'{path}: its end is missing; lego_evaluate scores anew what it lacks')
         for r in each_row(path):
             if last: rows.append(_score(last))
@@ -113,13 +114,17 @@ def incomplete(
     rows:list, # from `read_scores`
 ): # list of (model, split)
     "Find the models that lack a score: one that another model has, or that they have themselves of other images"
-    has, of = {}, {}
-    for r in rows:
-        has.setdefault((r['model'], r['split']), {}).setdefault(r['image'], set()).add(r['metric'])
-        of.setdefault(r['split'], set()).add((r['image'], r['metric']))
-    def lacks(split, images):
-        return len({frozenset(o) for o in images.values()}) > 1 or {(i, m) for i, o in images.items() for m in o} != of[split]
-    return [k for k, images in has.items() if lacks(k[1], images)]
+    if not len(rows): return []
+    splits, scored = codes(rows, 'split'), [codes(rows, k) for k in ('image', 'metric')]
+    pairs, whole = scored[0][0]*len(scored[1][1]) + scored[1][0], {} # an image and a metric
+    def lacks(pairs, split):
+        every = pairs//len(scored[1][1]), pairs % len(scored[1][1]) # as many as all images have, or one of them lacks one
+        if split not in whole: whole[split] = np.unique(pairs_of(split))
+        return len(pairs) < np.prod([len(np.unique(o)) for o in every]) or not np.array_equal(pairs, whole[split])
+    def pairs_of(split): return pairs[splits[0] == splits[1].index(split)]
+    models = codes(rows, 'model')
+    return [(m, s) for m, s in distinct(rows, 'model', 'split')
+            if lacks(np.unique(pairs[(models[0] == models[1].index(m)) & (splits[0] == splits[1].index(s))]), s)]
 
 # %% ../nbs/60_evaluation.ipynb #64211b75
 def write_scores(
@@ -128,12 +133,19 @@ def write_scores(
     merge=True, # with the rows that are there; else they are replaced
 ):
     "Write rows into a scores file, whole or not at all."
-    old = read_scores(path, torn=True) if merge and Path(path).exists() else []
-    merged = {tuple(str(r[k]) for k in COLUMNS if k not in ('photograph', 'value')): r for r in [*old, *rows]}
+    if merge and Path(path).exists(): rows = [read_scores(path, torn=True), rows]
+    else: rows = [rows]
+    rows = rows[0] if len(rows) == 1 and isinstance(rows[0], Rows) else Rows(r for o in rows for r in o)
+    of = np.zeros(len(rows), int)
+    for k in COLUMNS if len(rows) else ():
+        if k not in ('photograph', 'value'): of = np.unique(of*(1 + (number := codes(rows, k)[0]).max()) + number, return_inverse=True)[1]
+    _, first, of = np.unique(of, return_index=True, return_inverse=True)
+    last = np.zeros(len(first), int)
+    last[of] = np.arange(len(of)) # of two rows of one thing the later one, in the place of the earlier
     with atomic_path(path, sync=True) as part, open(part, 'w', newline='', encoding='utf-8') as f:
         out = csv.DictWriter(f, COLUMNS)
         out.writeheader()
-        out.writerows(merged.values())
+        out.writerows(rows.take(last[np.argsort(first)]))
 
 # %% ../nbs/60_evaluation.ipynb #7b7bd9a4
 def summarize(
@@ -141,11 +153,18 @@ def summarize(
 ): # dict (model, split, metric) -> dict photograph -> mean, and last 'mean' over photographs
     "Average the scores of each photograph, and those means over photographs."
     import pandas as pd
-    if not rows: return {}
-    keys = ['model', 'split', 'metric']
-    groups = pd.DataFrame(rows).groupby([*keys, 'photograph'])['value']
+    if not len(rows): return {}
+    def numbered(k): # in the order of the names
+        number, names = codes(rows, k)
+        order = np.argsort(np.array(names, object), kind='stable')
+        return np.argsort(order)[number], [names[n] for n in order]
+    keys = {k: numbered(k) for k in ('model', 'split', 'metric', 'photograph')}
+    value = np.fromiter(pluck(rows, 'value'), float, len(rows))
+    groups = pd.DataFrame({k: o for k, (o, _) in keys.items()} | dict(value=value)).groupby([*keys])['value']
     means = groups.mean().mask(groups.count() < groups.size()) # a score that is not a number is not passed over
-    return {k: {**means[k].to_dict(), 'mean': float(means[k].mean(skipna=False))} for k in dict.fromkeys(tuple(r[o] for o in keys) for r in rows)}
+    found = {o: means[tuple(keys[k][1].index(n) for k, n in zip(keys, o))] for o in distinct(rows, 'model', 'split', 'metric')}
+    photos = keys['photograph'][1]
+    return {k: {**{photos[n]: x for n, x in v.to_dict().items()}, 'mean': float(v.mean(skipna=False))} for k, v in found.items()}
 
 # %% ../nbs/60_evaluation.ipynb #dd3435cd
 MODELS = 'unadapted', 'adapted', 'old-pairs', 'supervised', 'oracle at inference', 'nlm of unadapted', 'nlm of input'
@@ -171,8 +190,9 @@ def gains(
 ): # dict photograph -> difference of the metric; below zero is better where the metric is lower-is-better
     "Subtract one model's score from another's on each photograph."
     by = {model: {}, base: {}}
-    for r in rows:
-        if r['model'] in by and (r['split'], r['metric']) == (split, metric): by[r['model']].setdefault(r['photograph'], []).append(r['value'])
+    some = where(rows, split=split, metric=metric)
+    for m, p, v in zip(*(pluck(some, k) for k in ('model', 'photograph', 'value'))):
+        if m in by: by[m].setdefault(p, []).append(v)
     return {p: fmean(by[model][p]) - fmean(by[base][p]) for p in sorted(by[model].keys() & by[base].keys())}
 
 # %% ../nbs/60_evaluation.ipynb #910a1e06
@@ -263,7 +283,7 @@ def model_lines(
     base='unadapted', # what the others are compared with
 ): # head and lines of text: a model, its mean, gain over `base`, interval, photographs that are better, the worst
     "Lay out a metric of a split, a model in each row."
-    means, lines = summarize([r for r in rows if (r['split'], r['metric']) == (split, metric)]), []
+    means, lines = summarize(where(rows, split=split, metric=metric)), []
     models = sorted({k[0] for k in means}, key=lambda m: (MODELS.index(m) if m in MODELS else len(MODELS), m))
     for m in models:
         f = paired_gain(rows, m, base, metric, split) if m != base else None
@@ -282,7 +302,7 @@ def photograph_lines(
     limit=24, # most photographs that get a line
 ): # head and lines of text: a photograph, the unadapted model's score, what the others add; without it all scores
     "Lay out a metric of a split, a photograph in each row, the mean last."
-    means = {k[0]: v for k, v in summarize([r for r in rows if (r['split'], r['metric']) == (split, metric)]).items()}
+    means = {k[0]: v for k, v in summarize(where(rows, split=split, metric=metric)).items()}
     models = [l[0] for l in model_lines(rows, metric, split)[1]]
     photos, base = sorted({p for v in means.values() for p in v} - {'mean'}), means.get('unadapted')
     def cell(m, p):
@@ -297,7 +317,8 @@ def shown_metrics(
     metrics=None, # names; None: psnr and ssim, and where a split has no truth all there are
 ): # list of (metric, split)
     "List what tables show, metric by metric."
-    have = {s: {r['metric'] for r in rows if r['split'] == s} for s in dict.fromkeys([*SPLITS, *(r['split'] for r in rows)])}
+    found = distinct(rows, 'split', 'metric')
+    have = {s: {m for k, m in found if k == s} for s in dict.fromkeys([*SPLITS, *(k for k, _ in found)])}
     blind = [h for h in have.values() if h and not h & {'psnr', 'ssim'}]
     names = metrics or ('psnr', 'ssim', *sorted(set().union(*blind) - {'psnr', 'ssim'}))
     return [(m, s) for m in names for s, h in have.items() if m in h]

@@ -6,6 +6,7 @@
 __all__ = ['BLUE', 'GREY', 'pick', 'finish_plot', 'gains_plot', 'loss_plot', 'detail_box', 'zoom_strip']
 
 # %% ../nbs/62_figures.ipynb #74a229b0
+from collections.abc import Sequence
 import numpy as np
 import torch.nn.functional as F
 from .evaluation import bootstrap_ci, caption, gains
@@ -19,8 +20,8 @@ def pick(
     n, # how many are wanted, at least 1
 ): # list of n of them, the first and the last among them
     "Take some of many at even distances."
-    items = list(items)
-    return items if len(items) <= n else [items[round(i)] for i in np.linspace(0, len(items)-1, n)]
+    items = items if isinstance(items, Sequence) else list(items) # rows that are kept by column stay so
+    return [*items] if len(items) <= n else [items[round(i)] for i in np.linspace(0, len(items)-1, n)]
 
 # %% ../nbs/62_figures.ipynb #18c3299b
 def finish_plot(

@@ -233,7 +233,8 @@ def append_jsonl(record,  # a dict
 def write_jsonl(records,  # dicts of what JSON has
                 path):  # of the log
     "All records at once, whole or not at all."
-    with atomic_path(path, sync=True) as part: part.write_text(''.join(json.dumps(r) + '\n' for r in records), encoding='utf-8')
+    with atomic_path(path, sync=True) as part, open(part, 'w', encoding='utf-8') as f:
+        f.writelines(json.dumps(r) + '\n' for r in records)
 
 # %% ../nbs/00_files.ipynb #da000002
 NUMBER = (int, float)

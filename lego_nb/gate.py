@@ -20,6 +20,7 @@ from .images import quantize, read_image
 from .metrics import metric, niqe_metric, pyiqa_configs, score
 from .niqe import POCKET_NIQE, load_niqe
 from .options import CHECKS, GateSettings
+from .rows import Rows, pluck, put
 
 # %% ../nbs/45_gate.ipynb #829fccab
 GATES = {'niqe-pocket': GateSettings('niqe-pocket', 'quantile', .7, 20., perceptual=None), 'nima': GateSettings(),
@@ -138,7 +139,8 @@ def score_rows(
     device='cpu', # torch device
     progress=None, # wraps the loop, like tqdm; None: `console.progress`
     records=None, # id -> record that may hold `scores` and `scorer`, see `score_batch`
-): # list of rows dict(id, scores, scorer)
+    into=list, # of the rows; `Rows` where they are many
+): # rows dict(id, scores, scorer)
     "Score every target and its restoration, unless its record has it"
     device = str(torch.empty(0, device=device).device) # cuda and cuda:0 would be two networks
     facts, records = scorer(settings, device), records or {}
@@ -149,15 +151,14 @@ def score_rows(
             known = score_batch(x, r, y, settings)[0]
         return dict(id=i, scores=known['scores'], scorer=facts)
     progress = progress or functools.partial(shown, label='gate', unit='target')
-    return [row(i, f) for i, f in progress(files.items())]
+    return into(row(i, f) for i, f in progress(files.items()))
 
 # %% ../nbs/45_gate.ipynb #5515dacb
 def _sign(settings): return -1 if settings.mode != 'none' and lower_is_better(settings.metric) else 1
 
 def _column(rows, key):
-    if not all(key in r.get('scores', {}) for r in rows):
-        raise UserError(f'no score {key!r} in the rows: run score_rows by it first')
-    return np.array([r['scores'][key] for r in rows], float) # None becomes NaN
+    try: return np.array([*pluck(pluck(rows, 'scores') if not isinstance(rows, Rows) else rows.columns['scores'].data, key)], float) # None becomes NaN
+    except (KeyError, TypeError): raise UserError(f'no score {key!r} in the rows: run score_rows by it first') from None
 
 def judged(
     rows:list, # with `scores`
@@ -222,10 +223,10 @@ def decide(
     settings:GateSettings, # of the gate
 ): # the same rows, each with `kept` (bool) and `reason` added
     "Keep or reject every row. `UserError`: none is kept; it says what would pass half"
-    if not rows: raise UserError('no pseudo-targets to gate: run the refinement first')
+    if not len(rows): raise UserError('no pseudo-targets to gate: run the refinement first')
     res = verdicts(rows, settings)
     if not any(kept for kept, _ in res): raise UserError(_nothing_passes(rows, settings))
-    for r, (kept, why) in zip(rows, res): r.update(kept=kept, reason=why)
+    for k, key in enumerate(('kept', 'reason')): put(rows, key, [o[k] for o in res])
     return rows
 
 # %% ../nbs/45_gate.ipynb #d2d86557
@@ -274,7 +275,7 @@ def gate_summary(
 ): # dict: generated, kept, pass_rate 0 to 1, score, threshold (of the score or of its gain; None without one)
     "What a gate did, in numbers"
     _, alpha, name = _axis(rows, settings)
-    n, kept = len(rows), sum(r['kept'] for r in rows)
+    n, kept = len(rows), sum(pluck(rows, 'kept'))
     return dict(generated=n, kept=kept, pass_rate=kept/n, score=name.split(' (')[0],
                 threshold=float(alpha) if np.isfinite(alpha) else None)
 

@@ -9,10 +9,11 @@ __all__ = ['ALWAYS', 'FILES', 'WHOLE', 'MODELS', 'STAGES', 'OLD', 'PAIRS', 'PART
            'default_out', 'run_command', 'new_command', 'outdated', 'again']
 
 # %% ../nbs/81_inputs.ipynb #e6fee951
-import errno, itertools, json, os, re, secrets, shlex
+import errno, itertools, json, os, re, secrets, shlex, struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from .files import NUMBER, UserError, atomic_path, content, inner, misfit, visible, weights_fault
+from .rows import FileRows
 from .settings import FOLDERS, FREE, PAPER, PRESETS, STAGE_OF, anchored, check_settings
 
 # %% ../nbs/81_inputs.ipynb #021227d0
@@ -22,17 +23,21 @@ def look(files, # id -> Path
          hashes=True, # read what is not known; else its rows have no hash
          progress=False): # show a bar when reading takes more than 2 seconds
     "List files as id -> dict(path, size in bytes, mtime_ns, hash). Only those whose path, size or time is not the known one are read"
-    rows, known = {}, known or {}
+    rows, known, todo, start = FileRows(), known or {}, [], f'{folder}{os.sep}'
     for i, f in files.items():
         o = os.stat(f)
-        rows[i] = dict(path=str(f).removeprefix(f'{folder}{os.sep}'), size=o.st_size, mtime_ns=o.st_mtime_ns)
-        if rows[i].items() <= known.get(i, {}).items(): rows[i] = known[i]
-    todo = [i for i, r in rows.items() if 'hash' not in r] if hashes else []
-    if not todo: return rows
+        r = dict(path=str(f).removeprefix(start), size=o.st_size, mtime_ns=o.st_mtime_ns)
+        if r.items() <= (old := known.get(i, {})).items(): r = old
+        if hashes and 'hash' not in r: todo.append(i)
+        rows[i] = r
+    if not todo: return known if rows == known else rows # once in memory
     from tqdm.auto import tqdm
-    with ThreadPoolExecutor(8) as pool:
-        bar = tqdm(pool.map(content, (files[i] for i in todo)), total=len(todo), desc='inputs', unit='file', delay=2, disable=not progress)
-        for i, h in zip(todo, bar): rows[i]['hash'] = h
+    with ThreadPoolExecutor(8) as pool, tqdm(total=len(todo), desc='inputs', unit='file', delay=2, disable=not progress) as bar:
+        for start in range(0, len(todo), 4096): # so many wait for their turn
+            some = todo[start:start + 4096]
+            for i, h in zip(some, pool.map(content, (files[i] for i in some))):
+                rows[i] = rows[i] | dict(hash=h)
+                bar.update()
     return rows
 
 # %% ../nbs/81_inputs.ipynb #b6023b9c
@@ -47,7 +52,7 @@ def touched(rows, # id -> row, from `look`
             folder): # that they lie in
     "List the ids of recorded files that are gone, or of another size or time"
     def same(r):
-        try: s = os.stat(Path(folder)/r['path'])
+        try: s = os.stat(os.path.join(folder, r['path']))
         except OSError: return r['hash'] is None and not r['size'] # gone before it was recorded
         return (s.st_size, s.st_mtime_ns) == (r['size'], r['mtime_ns'])
     return [i for i, r in rows.items() if not same(r)]
@@ -71,29 +76,31 @@ def write_inputs(out, # a run folder
                  roles, # name of a folder option -> dict(folder, files: id -> row)
                  **facts): # settings, held: ids of the pairs that are kept for judging
     "Write `inputs.jsonl` of a run, whole or not at all"
-    lines = [dict(inputs=1, **facts)]
-    for role, o in roles.items():
-        lines.append(dict(role=role, folder=str(o['folder']), count=len(o['files'])))
-        lines += [dict(id=i, **r) for i, r in o['files'].items()]
-    with atomic_path(Path(out)/'inputs.jsonl') as part:
-        part.write_text(''.join(json.dumps(o, ensure_ascii=False) + '\n' for o in lines), encoding='utf-8')
+    def lines():
+        yield dict(inputs=1, **facts)
+        for role, o in roles.items():
+            yield dict(role=role, folder=str(o['folder']), count=len(o['files']))
+            for i, r in o['files'].items(): yield dict(id=i, **r)
+    with atomic_path(Path(out)/'inputs.jsonl') as part, open(part, 'w', encoding='utf-8') as f:
+        f.writelines(json.dumps(o, ensure_ascii=False) + '\n' for o in lines())
 
 # %% ../nbs/81_inputs.ipynb #468eb4cf
 def read_inputs(out): # a run folder
     "Read what `write_inputs` has written: dict(settings, held, roles), or None where there is no list. `UserError`: it is damaged"
     f = Path(out)/'inputs.jsonl'
     try:
-        head, *lines = map(json.loads, filter(None, f.read_text(encoding='utf-8').split('\n')))
-        res = dict(settings=head['settings'], held=head['held'], roles={})
-        while lines:
-            at, rows = lines[0], lines[1:lines[0]['count'] + 1]
-            files = {o['id']: {k: o[k] for k in ('path', 'size', 'mtime_ns', 'hash')} for o in rows}
-            if len(files) != at['count']: raise ValueError('lines are missing')
-            if lost := [i for i in files if not inner(i)]: raise ValueError(f'{lost[0]} is no name of an image')
-            res['roles'][at['role']], lines = dict(folder=at['folder'], files=files), lines[at['count'] + 1:]
+        with open(f, encoding='utf-8', newline='\n') as o:
+            lines = (json.loads(line) for line in o if line != '\n')
+            if (head := next(lines, None)) is None: raise ValueError('it is empty')
+            res = dict(settings=head['settings'], held=head['held'], roles={})
+            for at in lines:
+                files = FileRows((o['id'], {k: o[k] for k in ('path', 'size', 'mtime_ns', 'hash')}) for o in itertools.islice(lines, at['count']))
+                if len(files) != at['count']: raise ValueError('lines are missing')
+                if lost := [i for i in files if not inner(i)]: raise ValueError(f'{lost[0]} is no name of an image')
+                res['roles'][at['role']] = dict(folder=at['folder'], files=files)
         return res
     except FileNotFoundError: return None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, struct.error) as e:
         raise UserError(f'{f} is damaged ({type(e).__name__}: {e}): remove it, and the inputs of the run are recorded '
                         'as they are then found') from None
 
@@ -164,16 +171,21 @@ WHOLE = 'metadata', 'control', 'truth' # logs that are written at once; the othe
 # %% ../nbs/81_inputs.ipynb #da000005
 def _json_fault(f, spec):
     "What is wrong with a file of `FILES`, or None"
-    try: lines = [f.read_text(encoding='utf-8')] if f.suffix == '.json' else f.read_bytes().decode().split('\n')
-    except IsADirectoryError: return 'a folder'
-    except (OSError, UnicodeDecodeError) as e: return getattr(e, 'strerror', None) or 'no text'
     logged, grows = f.suffix == '.jsonl', f.suffix == '.jsonl' and f.stem not in WHOLE
-    if logged and lines.pop() and not grows: return 'its end is missing'
-    for n, line in enumerate(lines, 1):
-        if logged and not line.strip(): continue
-        try: wrong = misfit(json.loads(line), spec)
-        except ValueError: wrong = 'no JSON'
-        if wrong: return f'line {n}: {wrong}' if logged else wrong
+    try:
+        if not logged: return misfit(json.loads(f.read_text(encoding='utf-8')), spec)
+        if not grows and not _ended(f): return 'its end is missing'
+        with open(f, 'rb') as o:
+            for n, line in enumerate(o, 1):
+                if line.endswith(b'\n') and line.strip() and (wrong := misfit(json.loads(line.decode()), spec)): return f'line {n}: {wrong}'
+    except IsADirectoryError: return 'a folder'
+    except UnicodeDecodeError: return 'no text'
+    except ValueError: return f'line {n}: no JSON' if logged else 'no JSON'
+    except OSError as e: return e.strerror or 'no text'
+
+def _ended(f):
+    "Whether the last line of a file has its end, or there is none"
+    with open(f, 'rb') as o: return not o.seek(0, 2) or bool(o.seek(-1, 2) + 1) and o.read() == b'\n'
 
 def model_fault(folder): # Path of a saved restorer
     "Name what is damaged or missing in a folder of a model: the file, and why; or None"
@@ -211,10 +223,11 @@ def _damaged(root):
     if (f := root/'pseudo/dot.safetensors').exists() and (wrong := weights_fault(f)): yield f, wrong, [f], 'fits it anew'
 
 def _table_fault(f, whole):
-    try: data = f.read_bytes()
+    try:
+        with open(f, 'rb') as o: head = o.readline(200)
+        if whole and not (head and _ended(f)): return 'its end is missing'
     except OSError as e: return e.strerror
-    if whole and not data.endswith(b'\n'): return 'its end is missing'
-    return None if b'model,split,photograph,image,seed,metric,value'.startswith(data.split(b'\n')[0].strip()) else 'no scores'
+    return None if b'model,split,photograph,image,seed,metric,value'.startswith(head.strip()) else 'no scores'
 
 def check_whole(out): # a run folder
     "`UserError` names the first file of a run that is damaged or leads out of it, and what makes it anew. Images are looked at where they are read"

@@ -9,7 +9,7 @@ __all__ = ['HUB_LICENSES', 'SETTINGS', 'CARD', 'USE', 'public_name', 'weights_ha
 # %% ../nbs/86_model_card.ipynb #be7750bc
 import json, re
 from pathlib import Path
-from .files import UserError, atomic_path, content, markdown_grid, markdown_text, read_jsonl, write_json
+from .files import UserError, atomic_path, content, each_record, markdown_grid, markdown_text, write_json
 from .inputs import outdated
 from .model_folders import license_of, non_commercial, output_terms
 from .settings import anchored
@@ -115,11 +115,11 @@ def _card_facts(run, # a run folder
         pairs, own = len(data.id_pairs()), bool(data['test'])
     except (UserError, OSError): pairs, own = None, bool(s.get('test')) # the files are not here any more
     old = 'clean images in place of in-distribution pairs' if anchored(s) else 'in-distribution pairs'
-    judged, scores = read_jsonl(run/'pseudo/metadata.jsonl'), run/'evaluation/scores.csv'
+    judged, scores = [r['kept'] for r in each_record(run/'pseudo/metadata.jsonl')], run/'evaluation/scores.csv'
     if s['restorer'] == 'pocket' or Path(s['restorer']).is_dir(): base = base or public_name(s['restorer'])
     return dict(net=net, base=base, hash=weights_hash(s['restorer']), base_license=license or license_of(s['restorer']), oracle=by,
                 oracle_license=terms, settings=public_settings(s), scores=read_scores(scores) if scores.exists() else [], pairs=pairs, old=old,
-                images=len(judged), kept=sum(r['kept'] for r in judged), own_test=own)
+                images=len(judged), kept=sum(judged), own_test=own)
 
 # %% ../nbs/86_model_card.ipynb #88000033
 CARD = """---

@@ -93,7 +93,7 @@ class ChoiceSettings(Settings):
     sample:int = opt(32, 1, 10**4) # crops of a group on which the plans are tried
     veto:float = opt(0., -100, 100, stage='gate') # a target judged to gain less is not kept, dB
     group_by:str = opt(None, of='folder camera iso') # choose for each of these: sub-folders, or what EXIF says of the degraded images
-    go_on:bool = opt(False, free=True) # refine and adapt although the judge would keep the restorations, or the disk may be too small
+    go_on:bool = opt(False, free=True) # go on where a run stops by itself: the judge would keep the restorations, or the disk is too small for a stage
 
 # %% ../nbs/38_plans.ipynb #ca380017
 def plan_text(

@@ -15,13 +15,14 @@ from .controls import findings, read_targets
 from .drift import drift_line
 from .evaluation import MODELS, SPLITS, gains, incomplete, model_lines, paired_gain, photograph_lines, read_scores, shown_metrics
 from .figures import detail_box, gains_plot, loss_plot, pick
-from .files import UserError, atomic_path, image_files, read_jsonl
+from .files import UserError, atomic_path, each_record, image_files, read_jsonl
 from .options import GateSettings
 from .gate import gate_summary, lower_is_better
 from .images import read_image
 from .inputs import read_config, run_command
 from .lego_judge import calibration_plot
 from .model_folders import license_of
+from .rows import Rows, distinct, drifts, pluck, put, where
 from .settings import PRESETS
 from .verdict import Verdict, both_decisions, choice_plot, by_gain, verdict_lines, with_interval
 
@@ -38,7 +39,7 @@ def read_run(
     splits = [s for s in sorted(folder.glob('evaluation/images/*')) if s.is_dir()]
     return SimpleNamespace(
         folder=folder, config=config, settings=config['settings'],
-        pseudo=[p for p in read_jsonl(folder/'pseudo/metadata.jsonl') if 'kept' in p],
+        pseudo=Rows(p for p in each_record(folder/'pseudo/metadata.jsonl') if 'kept' in p),
         verdict=Verdict.of(folder), control=read_jsonl(folder/'pseudo/control.jsonl'),
         scores=read_scores(scores) if scores.exists() else [],
         times=read_jsonl(folder/'times.jsonl'),
@@ -110,7 +111,7 @@ def _run(r):
 
 def _results(r):
     if not r.scores: return None
-    have, ways = {x['metric'] for x in r.scores}, {}
+    have, ways = {m for m, in distinct(r.scores, 'metric')}, {}
     if 'psnr' not in have: ways = {m: 'lower' if lower_is_better(m) else 'higher' for m in sorted(have)}
     shown, targets = shown_metrics(r.scores), read_targets(r.folder)
     tables = [model_lines(r.scores, *o) for o in shown] + [model_lines(targets, split='unlabelled', base='restored')]*bool(targets)
@@ -122,7 +123,7 @@ def _results(r):
 def _asked(r):
     "What was done, in a sentence"
     s, restored = r.settings, sum(1 for _ in (r.folder/'pseudo/restored').rglob('*.png'))
-    kept = sum(p['kept'] for p in r.pseudo)
+    kept = sum(pluck(r.pseudo, 'kept'))
     said = [f"The restorer {s.get('restorer') or 'given'} was to be adapted to {len(r.pseudo) or restored or 'some'} unlabelled images"]
     if r.pseudo: said += [f"the oracle {s.get('oracle')} refined what it makes of them, and {kept} of these targets {'was' if kept == 1 else 'were'} kept"]
     if 'adapted' in r.logs: said += ['the restorer was fine-tuned on them' + (" and on old pairs or anchors" if s.get('id_ratio') else '')]
@@ -144,7 +145,7 @@ ORDER = 'degraded', *MODELS, 'truth'
 
 def _photograph(r, split, id):
     images = {m: read_image(f[id]) for m in ORDER if id in (f := r.images[split].get(m, {}))}
-    notes = {s['model']: f"{s['value']:.2f} dB" for s in r.scores if (s['split'], s['image'], s['metric']) == (split, id, 'psnr')}
+    notes = {s['model']: f"{s['value']:.2f} dB" for s in where(r.scores, split=split, image=id, metric='psnr')}
     best = next(images[m] for m in ('truth', 'adapted', *images) if m in images)
     same = all(x.shape == best.shape for x in images.values())
     top, left, side = box = detail_box(best, max(48, min(best.shape[-2:])//5))
@@ -153,7 +154,7 @@ def _photograph(r, split, id):
 
 def _photographs(r, split, n): # at most n, evenly from the smallest gain to the largest
     g, ids = gains(r.scores, split=split), sorted({i for f in r.images.get(split, {}).values() for i in f})
-    of = {s['image']: s['photograph'] for s in r.scores if s['split'] == split}
+    of = dict(distinct(where(r.scores, split=split), 'image', 'photograph'))
     ids, found, said = sorted(ids, key=lambda i: g.get(of.get(i), 0)), paired_gain(r.scores, split=split) or {}, {}
     for k in ('worst', 'best', 'median')[:n] if found else (): # one image of each
         if (i := next((i for i in ids if of.get(i) == found[k][0]), None)): said[i] = f"{said[i].split(' ')[0]} and {k}" if i in said else k
@@ -170,12 +171,13 @@ def _images(r, id):
 
 def _targets(r, n): # at most n kept and n rejected ones
     if not r.pseudo: return None
-    kept, rejected = ([x for x in r.pseudo if x['kept'] == k] for k in (True, False))
-    word = {x['id']: _word(x, short=(x['reason'] or '').startswith('judge: ')) for x in r.verdict.rows} if not r.verdict.sample else {}
+    kept, rejected = (where(r.pseudo, kept=k) for k in (True, False))
+    some = [*pick(kept, n), *pick(rejected, n)]
+    word = {x['id']: _word(x, short=(x['reason'] or '').startswith('judge: ')) for x in r.verdict.rows if x['id'] in {o['id'] for o in some}} if not r.verdict.sample else {}
     def paper(x): return f"the paper's gate: {'kept' if x['paper']['kept'] else 'rejected'}, {x['paper']['reason']}" if x.get('paper') else ''
-    drifts = drift_line([dict(x['scores'], id=x['id']) for x in r.pseudo], 'targets from their restorations')
-    return dict(kept=len(kept), rejected=len(rejected), drifts=drifts, shown=[{**x, 'images': _images(r, x['id']), 'word': word.get(x['id'], ''), 'other': paper(x)}
-                                                               for x in pick(kept, n) + pick(rejected, n)])
+    moved = drift_line(drifts(r.pseudo), 'targets from their restorations')
+    return dict(kept=len(kept), rejected=len(rejected), drifts=moved, shown=[{**x, 'images': _images(r, x['id']), 'word': word.get(x['id'], ''), 'other': paper(x)}
+                                                               for x in some])
 
 def _word(x, short=False): # a row of a verdict; short: the reason has the foretold gain
     true = [] if x.get('true') is None else [f"true {x['true']:+.2f} dB"]
@@ -187,7 +189,7 @@ def _control(r):
 # %% ../nbs/83_report.ipynb #4c3e52b8
 def _gate(r):
     if not r.pseudo: return None
-    s, rows = GateSettings.of(r.settings), [{**x, **x.get('paper', {})} for x in r.pseudo] # its own decision, also where the judge's counts
+    s, rows = GateSettings.of(r.settings), Rows(dict(scores=x['scores'], kept=x['kept'], reason=x['reason']) | (x.get('paper') or {}) for x in r.pseudo) # its own decision, also where the judge's counts
     g = gate_summary(rows, s)
     cells = [s.metric, s.mode, 'none' if s.min_fidelity is None else f'{s.min_fidelity:g} dB', f'{g["generated"]:,}',
              'none' if g['threshold'] is None else f'{g["threshold"]:.2f}', f'{g["kept"]:,}', f'{g["pass_rate"]:.1%}']

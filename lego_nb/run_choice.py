@@ -14,8 +14,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from .console import bars, progress, reason
-from .files import Failed, UserError, append_jsonl, image_files, read_jsonl, visible, write_json
+from .files import Failed, UserError, append_jsonl, each_record, image_files, visible, write_json
 from .plans import KEEP, ChoiceSettings, Plan, read_plans
+from .rows import merged, pluck, put
 
 # %% ../nbs/79_run_choice.ipynb #ca790007
 def by_judge(
@@ -84,8 +85,10 @@ def decisions(
     def of(i):
         g = c['of'].get(i) or (group_name(i, files[i], s['group_by']) if s['group_by'] else 'all')
         g = g if g in c['groups'] else 'all'
-        if g not in made: made[g] = decide_group(c['groups'].get(g) or choose(c['rows'], tried_plans(s), c['trusted']), s)
-        return Decision(made[g][0], g, made[g][1])
+        if g not in made:
+            plan, judged = decide_group(c['groups'].get(g) or choose(c['rows'], tried_plans(s), c['trusted']), s)
+            made[g] = Decision(plan, g, judged)
+        return made[g]
     return {i: of(i) for i in files}
 
 def kept_all(
@@ -105,7 +108,7 @@ def open_judge(
 ) -> tuple: # `Judge`; dict with trusted
     "Open the judge of a run: the one calibrated on its pairs, that of --judge, or the one that ships"
     from lego_nb.judge import load_judge
-    if oracle and run.settings.get('calibrate'): return _calibrated(run, oracle)
+    if oracle and run.settings.get('calibrate') and run.settings['oracle'] != 'pixels': return _calibrated(run, oracle) # pixels: none to be tuned to
     own, facts = run/'checkpoints/judge/judge.safetensors', {}
     try: facts = json.loads((run/'pseudo/judge.json').read_text(encoding='utf-8'))
     except (OSError, ValueError): pass
@@ -215,14 +218,14 @@ def judge_targets(
     "Judge the targets of a run that have no judgement yet"
     from lego_nb.choice import judge_files
     log = run/'pseudo/records-judged.jsonl'
-    known = {r['id']: r['judged'] for r in read_jsonl(log)}
+    known = merged(each_record(log))
     todo = {i: tuple(run/f'pseudo/{k}/{i}.png' for k in ('restored', 'targets')) for i in ids if i not in known}
     if todo:
         bar = lambda o: progress(o, label='judge', unit='batch', show=bars() and run.first)
         for i, told in judge_files(open_judge(run)[0], todo, bar):
             append_jsonl(dict(id=i, judged=told), log)
-            known[i] = told
-    return {i: known[i] for i in ids}
+        known = merged(each_record(log))
+    return {i: known[i]['judged'] for i in ids}
 
 def keep_or_veto(
     run,  # `Run`
@@ -231,9 +234,10 @@ def keep_or_veto(
     "Decide by the judge what is kept of the targets of a run"
     from lego_nb.choice import decide_by_judge
     from lego_nb.datasets import counted_as
-    told, done, files = judge_targets(run, [r['id'] for r in rows]), decisions(run), run.data.ood_files()
-    for i, r in ((r['id'], r) for r in rows):
-        r.update(photograph=counted_as(i, files[i]), plan=done[i].plan.name, group=done[i].group, judged=told[i])
+    ids, done, files = [*pluck(rows, 'id')], decisions(run), run.data.ood_files()
+    told = judge_targets(run, ids)
+    for k, of in dict(photograph=lambda i: counted_as(i, files[i]), plan=lambda i: done[i].plan.name, group=lambda i: done[i].group, judged=told.get).items():
+        put(rows, k, map(of, ids))
     chosen = {i for i, o in done.items() if o.judged and not run.settings['go_on']}
     return decide_by_judge(rows, run.gate_settings(), run.settings['veto'], chosen)
 
@@ -322,16 +326,16 @@ def decide_all(
     try:
         judged = bool(decisions(run))
         if judged: keep_or_veto(run, rows)
-        vetoed = sum(r.get('vetoed', False) for r in rows)
-        if not judged or not vetoed and not any(r['kept'] for r in rows): decide(rows, run.gate_settings())
+        vetoed = sum(pluck(rows, 'vetoed')) if judged else 0
+        if not judged or not vetoed and not any(pluck(rows, 'kept')): decide(rows, run.gate_settings())
     except UserError as e:
         write_json(dict(adapted=False, reason=str(e)), run/'verdict.json') # for `lego_apply`
         raise
-    if any(r['kept'] for r in rows): (run/'verdict.json').unlink(missing_ok=True)
+    if any(pluck(rows, 'kept')): (run/'verdict.json').unlink(missing_ok=True)
     else: leave_alone(run, f'the judge expects {"a loss" if run.settings["veto"] <= 0 else "less than is asked"} of each faithful one of {len(rows)} targets; the model is left as it is')
     return vetoed
 
 def comparison_lost(run): # a `Run`
     "Tell whether a comparison is lost: of controls, or with the truth"
-    made, truth = any((run/'pseudo/control').rglob('[!.]*.png')), run.data['ood_truth'] and any(r.get('judged') for r in read_jsonl(run/'pseudo/metadata.jsonl'))
+    made, truth = any((run/'pseudo/control').rglob('[!.]*.png')), run.data['ood_truth'] and any(r.get('judged') for r in each_record(run/'pseudo/metadata.jsonl'))
     return made and not (run/'pseudo/control.jsonl').exists() or truth and not (run/'pseudo/truth.jsonl').exists()

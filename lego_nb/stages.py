@@ -12,8 +12,9 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from .console import STOPS, bars, cause, duration, hardware, versions
-from .files import Failed, UserError, atomic_path, image_files, link, markdown_text, read_jsonl, write_json, write_jsonl
+from .files import Failed, UserError, atomic_path, each_record, image_files, link, markdown_text, read_jsonl, write_json, write_jsonl
 from .inputs import PAIRS, STAGES, again, differences, read_config
+from .rows import Rows, distinct, drifts, merged, pluck, where
 from .settings import STAGE_OF
 from .run_choice import by_judge, choose_first, comparison_lost, controlled, decide_all, kept_all, left_alone, open_judge, own_plan, plan_each, refine_by, tried_plans
 from .run_folder import changes, take_in, unchanged
@@ -121,7 +122,7 @@ def gate(run): # `Run`
     from lego_nb.drift import drift_line
     from lego_nb.gate import score_rows
     files, anew = run.data.ood_files(), run.anew()
-    ids, judged = [i for i in files if not run.missing('targets', [i])], {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')}
+    ids, judged = [i for i in files if not run.missing('targets', [i])], {r['id'] for r in each_record(run/'pseudo/metadata.jsonl')}
     if judged and judged >= set(ids) and 'gate' not in anew and not (run.settings['go_on'] and left_alone(run)):
         run.say('Stage 1  gate: nothing to do')
         return _control(run) if 'control' in anew or comparison_lost(run) else None
@@ -133,21 +134,20 @@ def gate(run): # `Run`
     began, s = time.time(), run.gate_settings()
     by = 'the judge and the fidelity limits; beside them ' if by_judge(run.settings) else ''
     run.say(f'Stage 1  gate {len(ids)} targets by {by}{s.metric} ({s.mode} {s.value})')
-    made = {}
-    for r in (r for f in sorted((run/'pseudo').glob('records-*.jsonl')) for r in read_jsonl(f)): made.setdefault(r['id'], {}).update(r)
+    made = merged(r for f in sorted((run/'pseudo').glob('records-*.jsonl')) for r in each_record(f))
     rows = score_rows({i: dict(target=run/f'pseudo/targets/{i}.png', restored=run/f'pseudo/restored/{i}.png', lq=files[i]) for i in ids},
-                      s, device=run.device, records=made)
+                      s, device=run.device, records=made, into=Rows)
     vetoed = decide_all(run, rows)
     for i in ids: link(files[i], run/f'pseudo/lq/{i}{files[i].suffix}')
     run.mark(['control']) # it is owed from now on
-    write_jsonl([{**made.get(r['id'], {}), **r} | dict(lq_file_name=f"lq/{r['id']}{files[r['id']].suffix}",
-                      restored_file_name=f"restored/{r['id']}.png", targets_file_name=f"targets/{r['id']}.png") for r in rows],
+    write_jsonl(({**made.get(r['id'], {}), **r} | dict(lq_file_name=f"lq/{r['id']}{files[r['id']].suffix}",
+                      restored_file_name=f"restored/{r['id']}.png", targets_file_name=f"targets/{r['id']}.png") for r in rows),
                 run/'pseudo/metadata.jsonl')
     run.mark(done=['gate'])
     run.timed('gate', began, len(ids), 'targets')
-    run.say(f"         kept {sum(r['kept'] for r in rows)} of {len(rows)}" + (f', vetoed {vetoed}' if vetoed else ''))
+    run.say(f"         kept {sum(pluck(rows, 'kept'))} of {len(rows)}" + (f', vetoed {vetoed}' if vetoed else ''))
     if all((r['scores'].get('psnr') or 0) > 48 for r in rows): run.say('         every target is its restoration within a grey level: with these settings the oracle changes nothing, and nothing can be learned from it')
-    if line := drift_line([dict(r['scores'], id=r['id']) for r in rows], 'targets from their restorations'): run.say(f'         {line}')
+    if line := drift_line(drifts(rows), 'targets from their restorations'): run.say(f'         {line}')
     _control(run)
 
 # %% ../nbs/87_stages.ipynb #2cbcf5da
@@ -236,31 +236,31 @@ def evaluate(run): # `Run`
     from lego_nb.evaluation import evaluate_model, read_scores, write_scores
     from lego_nb.inference import with_oracle
     f, sets = run/'evaluation/scores.csv', run.data.test_sets()
-    rows = _valid_scores(run, read_scores(f, torn=True) if f.exists() else [])
-    models, done = run.models(), {(r['model'], r['split']) for r in rows}
+    rows = _valid_scores(run, read_scores(f, torn=True) if f.exists() else Rows())
+    models, done = run.models(), {*distinct(rows, 'model', 'split')}
     if 'non-local-means' in asked(run.settings): models, done = with_smoothed(models, done, sets, lambda: run.load(run.settings['restorer']), run.out)
     if 'oracle' in asked(run.settings): models, done = with_oracle(models, done, run, cache(lambda: load_oracle(run)))
     todo = [(m, p, s) for m, p in models.items() for s in sets if (m, s) not in done]
     if 'targets' in asked(run.settings): write_targets(run.out, run.data['ood_truth'], lambda text: run.say(f'Judging  {text}'))
     if not todo: return run.say('Judging  evaluate: nothing to do')
-    began, old = time.time(), len({(r['model'], r['split'], r['image']) for r in rows})
+    began, old = time.time(), len(distinct(rows, 'model', 'split', 'image'))
     run.say(f'Judging  {", ".join(dict.fromkeys(m for m, _, _ in todo))} on {", ".join(f"{len(v)} {k}" for k, v in sets.items())} images')
     if not run.data['test']: run.say('         no --test was given: ood are images that were adapted to')
     for name, model, split in todo:
         rows += evaluate_model(model[split] if isinstance(model, dict) else model if hasattr(model, 'restore') else run.load(model), sets[split], METRICS, name, split,
                                seed=run.settings['seed'], device=run.device, tile=run.settings['tile'], images=run/f'evaluation/images/{split}')
         write_scores(rows, f)
-    run.timed('evaluate', began, len({(r['model'], r['split'], r['image']) for r in rows}) - old, 'restorations')
+    run.timed('evaluate', began, len(distinct(rows, 'model', 'split', 'image')) - old, 'restorations')
 
 # %% ../nbs/87_stages.ipynb #f2172451
 def _valid_scores(run, rows):
     "The scores that are of the test images and the models that are there, whole; the others go, with their images"
     from lego_nb.evaluation import incomplete, write_scores
-    anew, sets, seen = run.anew(), run.data.test_sets(), {}
-    for r in rows: seen.setdefault((r['model'], r['split']), set()).add(r['image'])
-    other = {s for s in sets if f'judge {s}' in anew or any(k == s and _others(ids, sets[s]) for (_, k), ids in seen.items())} | {split for _, split in incomplete(rows)}
+    anew, sets, seen = run.anew(), run.data.test_sets(), distinct(rows, 'model', 'split')
+    def images(m, s): return {*pluck(where(rows, model=m, split=s), 'image')}
+    other = {s for s in sets if f'judge {s}' in anew or any(k == s and _others(images(m, k), sets[s]) for m, k in seen)} | {split for _, split in incomplete(rows)}
     new = {m for m in run.models() if f'judge {m}' in anew and f'finetune {m}' not in anew}
-    kept = [r for r in rows if r['split'] not in other and r['model'] not in new]
+    kept = rows.take([s not in other and m not in new for m, s in zip(pluck(rows, 'model'), pluck(rows, 'split'))]) if len(rows) and other | new else rows
     if len(kept) < len(rows):
         for s in [*(f'more-{s}' for s in other | ({*sets} if new else set())), *(f'images/{s}' for s in other)]: shutil.rmtree(run/f'evaluation/{s}', ignore_errors=True)
         write_scores(kept, run/'evaluation/scores.csv', merge=False)

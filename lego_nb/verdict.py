@@ -9,13 +9,15 @@ __all__ = ['foretold_scores', 'write_truth', 'Verdict', 'with_interval', 'verdic
 # %% ../nbs/69_verdict.ipynb #09a109fe
 import json
 import numpy as np
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from .files import UserError, each_record, read_jsonl, write_jsonl
+from .files import UserError, each_record, write_jsonl
 from .intervals import judge_scores, over_photographs
 from .lego_judge import calibration_plot
+from .rows import Rows, pluck, where
 
 # %% ../nbs/69_verdict.ipynb #35f9cfd2
 def foretold_scores(
@@ -34,7 +36,7 @@ def write_truth(
     from lego_nb.images import read_image
     from lego_nb.pixel_metrics import psnr
     pseudo, rows = Path(run)/'pseudo', []
-    for r in read_jsonl(pseudo/'metadata.jsonl') if truth else ():
+    for r in each_record(pseudo/'metadata.jsonl') if truth else ():
         if not r.get('judged') or r['id'] not in truth: continue
         x, *both = (read_image(f)[None] for f in (truth[r['id']], *(pseudo/f'{k}/{r["id"]}.png' for k in ('restored', 'targets'))))
         if x.shape == both[0].shape: rows.append(dict(id=r['id'], true=round(float(psnr(both[1], x) - psnr(both[0], x)), 4)))
@@ -52,11 +54,11 @@ def _sampled(choice):
 
 def _targets(folder, choice):
     "The judged targets of a run, flat"
-    truth = {r['id']: r['true'] for r in read_jsonl(folder/'pseudo/truth.jsonl')}
+    truth = {r['id']: r['true'] for r in each_record(folder/'pseudo/truth.jsonl')}
     of = {r['id']: r['photograph'] for r in choice.get('rows', ())}
-    return [dict(id=r['id'], photograph=r.get('photograph') or of.get(r['id'], r['id']), group=r.get('group'), plan=r.get('plan'), kept=r.get('kept'),
+    return Rows(dict(id=r['id'], photograph=r.get('photograph') or of.get(r['id'], r['id']), group=r.get('group'), plan=r.get('plan'), kept=r.get('kept'),
                  reason=r.get('reason'), vetoed=r.get('vetoed'), paper=r.get('paper'), true=truth.get(r['id']), **r['judged'])
-            for r in each_record(folder/'pseudo/metadata.jsonl') if r.get('judged') and r.get('plan') != 'keep']
+            for r in each_record(folder/'pseudo/metadata.jsonl') if r.get('judged') and r.get('plan') != 'keep')
 
 # %% ../nbs/69_verdict.ipynb #6645a572
 @dataclass
@@ -87,13 +89,13 @@ class Verdict:
     @cached_property
     def scores(self): return foretold_scores(self.rows)
     @property
-    def used(self): return [r for r in self.rows if r['kept']]
+    def used(self): return where(self.rows, kept=True)
     @property
-    def gaining(self): return sum(r['gain'] > 0 for r in self.rows)
+    def gaining(self): return sum(v > 0 for v in pluck(self.rows, 'gain')) if self.rows else 0
     @property
-    def vetoed(self): return [r['id'] for r in self.rows if r['vetoed']]
+    def vetoed(self): return [*pluck(where(self.rows, vetoed=True), 'id')] if self.rows else []
     @property
-    def strange(self): return fmean(r['strange'] > 1 for r in self.rows) if self.rows else 0. # the share
+    def strange(self): return fmean(v > 1 for v in pluck(self.rows, 'strange')) if self.rows else 0. # the share
     @property
     def keeps(self): return bool(self.groups) and all(o['chosen'] == 'keep' for o in self.groups.values())
 
@@ -107,7 +109,7 @@ def with_interval(
 # %% ../nbs/69_verdict.ipynb #57573a2e
 def _settings(v, name, most=3):
     "Which plan made the targets of a group, and whose word that was"
-    o, used = v.groups[name], [*dict.fromkeys(r['plan'] for r in v.rows if r['group'] == name)] or [v.groups[name]['chosen']]
+    o, used = v.groups[name], [*dict.fromkeys(p for p, g in zip(*(pluck(v.rows, k) for k in ('plan', 'group'))) if g == name)] or [v.groups[name]['chosen']]
     head, n = '' if name == 'all' else f'{name}: ', len(o['plans'])
     if used != [o['chosen']]: return f"{head}{', '.join(map(str, used))} by hand, the judge would choose {o['chosen']}"
     return f'{head}{o["chosen"]} of {n} candidates, chosen on {len(o["sample"])} images'
@@ -177,17 +179,17 @@ def by_gain(
     n=2,        # of each kind, at most
 ): # dict: best, median, worst -> rows, each row once
     "Take the images that gain most, least, and in the middle"
-    order = sorted((r for r in rows if r.get(key) is not None), key=lambda r: -r[key])
+    known = [(v, i) for i, v in enumerate(pluck(rows, key) if len(rows) else ()) if v is not None]
+    order = [i for _, i in sorted(known, key=lambda o: -o[0])]
     n = min(n, len(order)//3) or min(1, len(order))
     last, middle = max(n, len(order) - n), max(n, (len(order) - n)//2)
-    return dict(best=order[:n], median=order[middle:min(middle + n, last)], worst=order[last:])
+    found = dict(best=order[:n], median=order[middle:min(middle + n, last)], worst=order[last:])
+    return {k: [rows[i] for i in v] for k, v in found.items()}
 
 # %% ../nbs/69_verdict.ipynb #91593d3a
 def both_decisions(
     rows:list, # of `Verdict`
 ): # lines of a table: what the judge says, and how many the paper's gate keeps and rejects; [] where one of the two is missing
     "Count what the judge and the paper's gate say of the same targets"
-    rows = [r for r in rows if r.get('paper')]
-    if not rows: return []
-    def count(veto, kept): return sum((bool(r['vetoed']), bool(r['paper']['kept'])) == (veto, kept) for r in rows)
-    return [[name, *(count(veto, kept) for kept in (True, False))] for name, veto in (('not vetoed by the judge', False), ('vetoed by the judge', True))]
+    count = Counter((bool(r['vetoed']), bool(r['paper']['kept'])) for r in rows if r.get('paper'))
+    return [[name, *(count[veto, kept] for kept in (True, False))] for name, veto in (('not vetoed by the judge', False), ('vetoed by the judge', True))] if count else []

@@ -77,7 +77,7 @@ def fitting(self:Refiner,
     h, w = enlarged_size(*size[::-1], s.min_side)
     side = tile_side(h, w, o.multiple, s.max_tokens, s.tile) or max(h, w)
     tokens = -(-min(h, side)//o.multiple)*-(-min(w, side)//o.multiple) + len(o.prompts[s.null_prompt][0])
-    twice, net, room = 1 + (o.guidance_mode == 'true_cfg' and s.guidance not in (0, 1)), o.transformer, free_room(o.device)
+    twice, net, room = 1 + (o.guidance_mode == 'true_cfg' and s.guidance not in (0, 1)), o.transformer, free_room(o.device, o.transformer)
     stored = feature_bytes(net, 1, tokens, s.inject_steps*(1 + (s.solver == 'midpoint')), s.inject_blocks, s.inject)
     stored *= s.features != 'recompute' and s.values_device is None and s.method == 'inversion'
     return max(images_at_once(net, tokens, room, twice, stored), min(4, images_at_once(net, tokens, room, twice))) # recomputed rather than fewer

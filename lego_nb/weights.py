@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['offload', 'eight_bits', 'find_file', 'read_file', 'split_lora', 'find_lora', 'with_lora', 'load_weights',
-           'chosen_way', 'check_weights', 'open_oracle']
+           'chosen_way', 'check_weights', 'open_oracle', 'ways_loader']
 
 # %% ../nbs/33c_weights.ipynb #33c00003
 import re, torch
@@ -12,7 +12,8 @@ from pathlib import Path
 from .console import reason
 from .families import placed
 from .files import UserError, write_json
-from .memory import check_memory, choose_memory, chosen_dtype, link_rate, need_package, packing, transformer_shapes, way_bytes, way_price, ways_needed
+from .memory import MemorySettings, check_memory, choose_memory, chosen_dtype, link_rate, need_package, packing, transformer_shapes, way_bytes, way_price, ways_needed
+from .options import options
 from .model_folders import BESIDE, find_oracle, load_part, model_index, on_device
 from .oracle import Oracle, check_oracle, index_family, oracle_name
 from .speed import check_speed, chosen_speed, compile_blocks, float8_linears, repeated_blocks
@@ -195,3 +196,16 @@ def open_oracle(s, # as in `check_weights`
     if way == 'offload': offload(res.transformer, device)
     res.way = way
     return res
+
+# %% ../nbs/33c_weights.ipynb #33c00045
+def ways_loader(s, # as in `check_weights`; `memory` may name several ways by commas
+                device, # torch device
+                dtype=None, # in place of that of the settings
+                texts=('',)): # prompts that will be asked
+    "Check every way that is asked for, and return a function that loads the oracle by one, and the ways. `UserError`: what cannot work"
+    s, ways = dict(s, dtype=dtype, speed='eager'), (s.get('memory') or 'auto').split(',')
+    if dtype not in (None, 'float32', 'bfloat16', 'float16'): raise UserError(f'--dtype {dtype}: choose from float32, bfloat16, float16')
+    for way in ways:
+        options(MemorySettings)['memory'].check(way)
+        check_weights(dict(s, memory=way), device, texts)
+    return lambda way: open_oracle(dict(s, memory=way), device, texts), (['full'] if ways in (['8bit'], ['4bit']) else []) + ways

@@ -269,7 +269,7 @@ class Denoiser(Refiner):
         **kwargs,     # of `FolderMap`
     ):
         FolderMap.__init__(self, files, out, **kwargs)
-        self.oracle, self.padded, self.rows = None, {}, {}
+        self.oracle, self.settings, self.padded, self.rows = None, None, {}, {}
         store_attr('strength,device,gate,records')
         self.tiles, self.lq, self.about, self.prompts = {}, lq or {}, about or {}, {}
     def work(self,

@@ -191,10 +191,8 @@ def lacking(self:Refiner,
 
 # %% ../nbs/49_refine_folder.ipynb #49c00002
 @patch
-def cut(self:Refiner,
-    size, # (height, width) of an image that does not fit
-) -> bool: # whether something smaller is left to try
-    "Take tiles of half the side for images of this size from now on"
+def cut(self:Refiner, size): # (height, width) of an image that does not fit
+    "Take tiles of half the side for images of this size from now on; False when they cannot be smaller"
     from lego_nb.refinement import half_tile
     s = replace(self.settings, min_side=None) if self.padded else self.settings
     if not (tile := self.oracle and half_tile(self.oracle, s, *size, self.tiles.get(tuple(size)))): return False

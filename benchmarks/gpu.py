@@ -16,6 +16,7 @@ os.environ.setdefault('PYTORCH_ALLOC_CONF', 'expandable_segments:True')
 HERE = Path(__file__).parent
 
 PARTS = dict(pocket=70, flux=365, cells=40, stages=90) # seconds at most; flux is evaluation, image, eight, folder, memory, features on one model
+ALONE = dict(cards=300) # only where it is named
 
 class TooLong(BaseException): pass
 
@@ -291,6 +292,56 @@ def features(b):
             t = b.timed(lambda: refine(o, x, s, floor=[]), 1)
             b.lines.put(f'features {name}, 4+4', s_per_image=round(t/n, 4), peak_GB=round(b.torch.cuda.max_memory_allocated()/1e9, 1) if b.device == 'cuda' else None)
 
+def cards(b):
+    "FLUX's shapes on cards of 24 and 16 GB: what each way takes in seconds and bytes, as far as it fits"
+    from diffusers.hooks import HookRegistry
+    from lego_nb.memory import way_bytes
+    from lego_nb.speed import compile_blocks, eager_blocks, swap_modules
+    from lego_nb.weights import eight_bits, offload
+    t, cuda = b.torch, b.device == 'cuda'
+    o = b.peers.random_oracle(b.device, t.bfloat16, **b.kw)
+    net, old = o.transformer.to('cpu'), {}
+    def four(net):
+        from bitsandbytes.nn import Linear4bit, Params4bit
+        def made(l):
+            new = Linear4bit(l.in_features, l.out_features, l.bias is not None, compute_dtype=t.bfloat16, quant_type='nf4')
+            new.weight, new.bias = Params4bit(l.weight.data, requires_grad=False, quant_type='nf4', module=new), l.bias
+            return new.to(b.device)
+        old.update(swap_modules(net, {k: made(l) for k, l in net.named_modules() if type(l) is t.nn.Linear}))
+        net.works = t.device(b.device), t.bfloat16
+        return net.to(b.device)
+    def undo(net):
+        HookRegistry.check_if_exists_or_initialize(net).remove_hook('group_offloading', recurse=True)
+        for k in ('works', 'carried'): vars(net).pop(k, None)
+        if old: swap_modules(net, old), old.clear()
+        eager_blocks(o)
+        net.to('cpu')
+        if cuda: t.cuda.empty_cache()
+    def compiled(net):
+        compile_blocks(o, **b.how)
+        return offload(net, b.device)
+    def eight(net):
+        net.works = t.device(b.device), t.bfloat16
+        return eight_bits(net, t.bfloat16).to(b.device)
+    ways = {'full': lambda net: net.to(b.device), '4bit': four, 'offload': lambda net: offload(net, b.device), 'offload, compiled': compiled, '8bit': eight} # 8bit stays
+    total, (small, large) = t.cuda.mem_get_info()[1] if cuda else 0, b.sides
+    if not cuda: ways.pop('4bit') # bitsandbytes' kernels for processors are another thing
+    for way, make in ways.items():
+        if cuda: t.cuda.set_per_process_memory_fraction(1.)
+        told = round(way_bytes(net, way.split(',')[0])/1e9, 1)
+        with b.lines.attempt(f'{way} loads', 60):
+            make(net)
+            for limit in (24, 16):
+                if cuda: t.cuda.set_per_process_memory_fraction(min(1., limit*2**30/total))
+                for side, rows in ((large, 1), (small, 4)):
+                    with b.lines.attempt(f'{way} on {limit} GB, {side}², batch {rows}', 25):
+                        z = t.randn(rows, o.vae.config.latent_channels, side//8, side//8, device=b.device)
+                        if cuda: t.cuda.empty_cache(), t.cuda.reset_peak_memory_stats()
+                        seconds = b.timed(lambda: o.velocity(z, .5), 2, 2)
+                        b.lines.put(f'{way} on {limit} GB, {side}², batch {rows}', s_per_image=round(seconds/rows, 4), weights_GB_by_shapes=told,
+                                    peak_GB=round(t.cuda.max_memory_allocated()/1e9, 2) if cuda else None)
+        if way != '8bit': undo(net)
+
 def cells(b):
     "The cells of the notebooks that are flagged `cuda`, with the cells before them that define what they need"
     import ast, importlib, re, types
@@ -376,7 +427,7 @@ def main():
     for name in args.parts.split(','):
         left = args.budget - (time.time() - began)
         if left < 15: Lines(lines, name).put('left out', reason='no time'); continue
-        limit, start = min(PARTS.get(name, 90), left), time.time()
+        limit, start = min((PARTS | ALONE).get(name, 90), left), time.time()
         print(f'== {name}, at most {limit:.0f} s', flush=True)
         command = [sys.executable, __file__, '--child', name, '--out', args.out, *['--rehearse']*args.rehearse]
         try: end = subprocess.run(list(map(str, command)), timeout=limit, env=os.environ | dict(PYTHONPATH=f"{HERE.parent}:{os.environ.get('PYTHONPATH', '')}")).returncode

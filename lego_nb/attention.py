@@ -167,10 +167,12 @@ def evaluation_bytes(net,          # the transformer
     "Count the bytes that one evaluation needs at its peak beside the weights: 18 numbers of the inner width for each token."
     return 18*rows*tokens*net.inner_dim*placed(net)[1].itemsize
 
-def free_room(device): # torch.device
+def free_room(device,    # torch.device
+              net=None): # transformer whose weights come and go, which need room too (`33c_weights`)
     "Count the bytes free on a GPU, with what torch holds and does not use, or in the machine."
     if device.type!='cuda': return free_memory()
-    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    held = torch.cuda.memory_allocated(device) + (vars(net).get('carried', 0) if net is not None else 0)
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - held
 
 def choose_features(features,    # 'store', 'recompute', or 'auto'
                     net,         # a transformer with `single_transformer_blocks`
@@ -181,4 +183,4 @@ def choose_features(features,    # 'store', 'recompute', or 'auto'
     if features!='auto': return features
     at,need = torch.device(device or placed(net)[0]),feature_bytes(net, **kwargs)
     if at.type!='cuda': return 'store' if need < free_room(at)/2 else 'recompute'
-    return 'store' if need + evaluation_bytes(net, passes*kwargs['rows'], kwargs['tokens']) < .9*free_room(at) else 'recompute'
+    return 'store' if need + evaluation_bytes(net, passes*kwargs['rows'], kwargs['tokens']) < .9*free_room(at, net) else 'recompute'

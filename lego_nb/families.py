@@ -28,6 +28,7 @@ class Family:
     text_width = 'joint_attention_dim' # entry of the config that gives the width of a text token
     blocks,attention,width = 'single_transformer_blocks','attn','inner_dim' # what the network calls blocks with features, their attention, its width
     features = 'text and image tokens' # that injection exchanges
+    half = False       # whether its blocks clip what overflows in float16
     tiny = {}          # what a network of pocket size needs besides
     def __repr__(self): return type(self).__name__
 
@@ -39,6 +40,7 @@ class Flux1(Family):
     since = '0.30.0'
     text_parts = 'text_encoder','text_encoder_2','tokenizer','tokenizer_2'
     side,lengths = 2,(512, 256)
+    half = True
     tiny = dict(axes_dims_rope=(4,14,14), pooled_projection_dim=64)
 
 class Flux2(Family):
@@ -47,6 +49,7 @@ class Flux2(Family):
     since = '0.37.0'
     text_parts = 'text_encoder','tokenizer'
     axes = 4
+    half = True
     tiny = dict(axes_dims_rope=(8,8,8,8))
 
 # %% ../nbs/30_families.ipynb #0d676801
@@ -180,7 +183,8 @@ class Rotations(nn.Module):
 
 # %% ../nbs/30_families.ipynb #671367ce
 def placed(net): # a network
-    "Tell device and type of a network by its first weight: diffusers' own properties walk through all modules in every call."
+    "Tell device and type of a network as `works` says (`33c_weights`), or by its first weight: diffusers' own properties walk through all modules in every call."
+    if 'works' in vars(net): return net.works
     first = next(net.parameters(), None)
     return (net.device, net.dtype) if first is None else (first.device, first.dtype)
 

@@ -59,6 +59,7 @@ class ZImage(TextMask):
     text_width = 'cap_feat_dim'
     blocks,attention,width = 'layers','attention','dim'
     features = 'image tokens'
+    half = False
     tiny = dict(dim=96, n_layers=5, n_refiner_layers=1, n_heads=3, n_kv_heads=3, cap_feat_dim=64, axes_dims=[8,12,12], axes_lens=[256,128,128])
 
 @patch
@@ -261,6 +262,7 @@ class ErnieImage(Flux2):
     text_width = 'text_in_dim'
     blocks,attention,width = 'layers','self_attention','hidden_size'
     features = 'image tokens'
+    half = False
     tiny = dict(hidden_size=96, num_attention_heads=3, num_layers=5, ffn_hidden_size=192, text_in_dim=64, rope_axes_dim=(8,12,12))
 
 @patch

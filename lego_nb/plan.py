@@ -351,7 +351,7 @@ def _needs(run, parts, counts, stages, gpu):
     if asked and not folder and s['oracle'].split(':')[0] not in ('dot', 'pixels'):
         most = f', {_size(oracle_facts(s | dict(dtype=None))[1])} or more' if size else ''
         told.append(f"{s['oracle']} is not on this machine and would be fetched{most}")
-    if asked and size and size > free: told.append('the oracle would not fit into that memory')
+    if asked and size and size > free: told.append('the oracle would not fit into that memory' + ' whole; --memory auto keeps its weights in main memory or in fewer bits, and says so'*(gpu and s.get('memory') == 'auto'))
     if sum(need.values()) > room: told.append('the disk may not suffice')
     return lines, told
 

@@ -40,7 +40,7 @@ class Refiner(FolderMap):
         store_attr('oracle,records,gate')
         s = self.settings = settings or RefineSettings()
         check_refine(s, oracle)
-        self.lq, self.about, self.prompts = lq or {}, about or {}, {i: p for i, p in (prompts or {}).items() if i in files}
+        self.tiles, self.lq, self.about, self.prompts = {}, lq or {}, about or {}, {i: p for i, p in (prompts or {}).items() if i in files}
         if gate: scorer(gate, str(oracle.device)) # loads its metrics
         oracle.learn([s.null_prompt, s.prompt, *self.prompts.values()])
         self.floors, self.padded, self.rows = {*list(files)[::self.sampled]}, {}, {}
@@ -77,7 +77,7 @@ def fitting(self:Refiner,
     h, w = enlarged_size(*size[::-1], s.min_side)
     side = tile_side(h, w, o.multiple, s.max_tokens, s.tile) or max(h, w)
     tokens = -(-min(h, side)//o.multiple)*-(-min(w, side)//o.multiple) + len(o.prompts[s.null_prompt][0])
-    twice, net, room = 1 + (o.guidance_mode == 'true_cfg' and s.guidance not in (0, 1)), o.transformer, free_room(o.device)
+    twice, net, room = 1 + (o.guidance_mode == 'true_cfg' and s.guidance not in (0, 1)), o.transformer, free_room(o.device, o.transformer)
     stored = feature_bytes(net, 1, tokens, s.inject_steps*(1 + (s.solver == 'midpoint')), s.inject_blocks, s.inject)
     stored *= s.features != 'recompute' and s.values_device is None and s.method == 'inversion'
     return max(images_at_once(net, tokens, room, twice, stored), min(4, images_at_once(net, tokens, room, twice))) # recomputed rather than fewer
@@ -167,6 +167,7 @@ def work(self:Refiner,
     from lego_nb.refinement import refine, step_count
     began, s, n, at = time.time(), self.settings, len(ids), self.oracle.device
     if self.padded: s = replace(s, min_side=None) # they are enlarged
+    if tile := self.tiles.get(tuple(x.shape[-2:])): s = replace(s, tile=tile, overlap=min(s.overlap, tile//4))
     full = [*ids, *ids[-1:]*(self.lacking(n, x) if self.oracle.compiled is not None else 0)]
     x = sent(x, at)
     if len(full) > n: x = torch.cat([x, x[-1:].expand(len(full) - n, -1, -1, -1)])
@@ -175,7 +176,7 @@ def work(self:Refiner,
     y, info = refine(self.oracle, x, s, ids=full, prompts=own, callback=lambda *_: self.advance(share), floor=floor)
     known = {ids[k]: round(v, 2) for k, v in zip(floor, info['vae_psnr'].tolist())}
     y, x = ([self.original(i, o) for i, o in zip(ids, images)] for images in (y, x))
-    facts = dict(oracle=self.oracle.name, evaluations=info['evaluations'], batch=n, seconds=round((time.time() - began)/n, 3))
+    facts = dict(oracle=self.oracle.name, evaluations=info['evaluations'], batch=n, seconds=round((time.time() - began)/n, 3)) | (dict(tile=tile) if tile else {})
     rows = self.score(ids, y, x) if self.gate else [None]*n
     return [(t, row, dict(id=i, **(dict(vae_psnr=known[i]) if i in known else {}), **facts)) for i, t, row in zip(ids, y, rows)]
 
@@ -187,6 +188,18 @@ def lacking(self:Refiner,
     "Count the rows that fill a batch up to the length that was compiled"
     size = tuple(x.shape[-2:])
     return max(0, min(self.most(size[::-1]), self.fits.get(size, 10**9)) - n)
+
+# %% ../nbs/49_refine_folder.ipynb #49c00002
+@patch
+def cut(self:Refiner, size): # (height, width) of an image that does not fit
+    "Take tiles of half the side for images of this size from now on; False when they cannot be smaller"
+    from lego_nb.refinement import half_tile
+    s = replace(self.settings, min_side=None) if self.padded else self.settings
+    if not (tile := self.oracle and half_tile(self.oracle, s, *size, self.tiles.get(tuple(size)))): return False
+    self.tiles[tuple(size)] = tile
+    self.say(f'  out of memory with an image of {size[1]}×{size[0]}: going on in tiles of {tile}')
+    return True
+
 
 # %% ../nbs/49_refine_folder.ipynb #88139f83
 @patch
@@ -254,9 +267,9 @@ class Denoiser(Refiner):
         **kwargs,     # of `FolderMap`
     ):
         FolderMap.__init__(self, files, out, **kwargs)
-        self.oracle, self.padded, self.rows = None, {}, {}
+        self.oracle, self.settings, self.padded, self.rows = None, None, {}, {}
         store_attr('strength,device,gate,records')
-        self.lq, self.about, self.prompts = lq or {}, about or {}, {}
+        self.tiles, self.lq, self.about, self.prompts = {}, lq or {}, about or {}, {}
     def work(self,
         ids, # of a batch
         x,   # its restorations, B×3×H×W

@@ -11,13 +11,14 @@ from pathlib import Path
 from .console import closest
 from .files import UserError, image_files
 from .lego_judge import JudgeSettings
+from .memory import MemorySettings
 from .plans import ChoiceSettings, plan_text, read_plans, without_fixed
 from .options import FinetuneSettings, GateSettings, ImageSettings, OracleSettings, RefineSettings, RestorerSettings, RoundSettings
 from .options import launched_precision, options
 
 # %% ../nbs/80_settings.ipynb #1a3771a2
-SETTINGS = dict(run=RoundSettings, images=ImageSettings, restorer=RestorerSettings, oracle=OracleSettings, refine=RefineSettings,
-                judge=JudgeSettings, choice=ChoiceSettings, gate=GateSettings, finetune=FinetuneSettings)
+SETTINGS = dict(run=RoundSettings, images=ImageSettings, restorer=RestorerSettings, oracle=OracleSettings, memory=MemorySettings,
+                refine=RefineSettings, judge=JudgeSettings, choice=ChoiceSettings, gate=GateSettings, finetune=FinetuneSettings)
 OPTIONS = options(*SETTINGS.values())
 FOLDERS = [k for k, o in OPTIONS.items() if Path in o.kinds]
 PAPER = {k: o.default for k, o in OPTIONS.items() if k not in FOLDERS}
@@ -42,7 +43,7 @@ def check_settings(settings): # name of an option -> value
 
 # %% ../nbs/80_settings.ipynb #f7bad584
 class RunSettings(dict):
-    "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `refine`, `judge`, `choice`, `gate`, `finetune` are the parts of them"
+    "The settings of a run, option -> value; `run`, `images`, `restorer`, `oracle`, `memory`, `refine`, `judge`, `choice`, `gate`, `finetune` are the parts of them"
     @classmethod
     def from_preset(cls,
         preset='pocket', # a name of `PRESETS`

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from fastcore.basics import patch
 from . import console
 from .console import cause
-from .attention import free_room
 from .checkpoints import Resumable, _gathering, gathered
 from .files import UserError
 from .folder_map import ahead
@@ -21,7 +20,7 @@ from .images import image_seed
 from .mixing import counts, draw_batch, pairs_for
 from .options import FinetuneSettings
 from .restorers import NetRestorer, check_precision
-from .training_memory import adamw, largest_part, recompute
+from .training_memory import adamw, fit_parts, recompute, step_room
 
 # %% ../nbs/53_finetune.ipynb #92fb03b0
 def tracker(name): # of accelerate, or 'auto' or 'none'
@@ -234,53 +233,6 @@ def again(self:Adaptation, batch): # whose images did not fit
     self.update(batch)
 
 
-# %% ../nbs/53_finetune.ipynb #5e9d0d1a
-@patch
-def peak(self:Adaptation,
-    batch, # of `draw`
-    n, # of its images
-): # bytes
-    "Measure what a step with some images of a batch takes of a GPU at most; infinite where they do not fit."
-    acc, o = self.accelerator, [*self.model.buffers()]
-    before = [b.clone() for b in o] # a network may count along
-    torch.cuda.reset_peak_memory_stats(acc.device)
-    try:
-        with acc.no_sync(self.model): acc.backward(self.model(*(batch[k][:n].to(acc.device) for k in ('lq', 'gt')), batch['seeds'][:n]).sum())
-        return torch.cuda.max_memory_allocated(acc.device)
-    except Exception as e:
-        if cause(e) != 'out of memory': raise
-        return math.inf
-    finally:
-        for b, old in zip(o, before): b.copy_(old)
-        self.optimizer.zero_grad()
-        torch.cuda.empty_cache()
-
-
-# %% ../nbs/53_finetune.ipynb #5e9d0d1b
-@patch
-def room(self:Adaptation): # bytes
-    "Count what a step may take of a GPU: what is free or held by now, less averages that are still to come."
-    device, s = self.accelerator.device, self.settings
-    coming = 0 if self.optimizer.state else (2 if s.eight_bit else 8)*sum(p.numel() for p in self.params)
-    return .95*(torch.cuda.memory_allocated(device) + free_room(device) - coming)
-
-@patch
-def fit(self:Adaptation, room): # bytes that a step may take in all
-    "Choose the parts of a batch by what a step takes, and compute activations again where not one image fits else."
-    s, acc, batch = self.settings, self.accelerator, self.draw(self.step)
-    share, again = -(-len(batch['seeds'])//(s.accumulate or 1)), s.recompute == 'yes'
-    def most():
-        if s.accumulate: return share*(self.peak(batch, share) <= room)
-        return largest_part(lambda k: self.peak(batch, k), share, room)
-    if not (k := most()) and s.recompute == 'auto' and (again := bool(recompute(self.model))): k = most()
-    if not k and not s.accumulate:
-        ways = [w for w, on in dict(zip(('a smaller --crop', '--recompute yes', '--eight-bit'), (True, s.recompute == 'no', not s.eight_bit))).items() if on]
-        raise UserError(f'not one crop of {s.crop or batch["lq"].shape[-1]} pixels can be trained in {room/1e9:.3g} GB: give {" or ".join(ways)}')
-    self.parts = s.accumulate or int(acc.gather(torch.tensor([-(-share//k)], device=acc.device)).max())
-    if again or not s.accumulate and self.parts > 1:
-        acc.print(f'finetune  {room/1e9:.3g} GB of memory: a batch in {self.parts} parts' + ', activations computed again'*again, flush=True)
-
-
 # %% ../nbs/53_finetune.ipynb #f23ebcff
 @patch
 def record(self:Adaptation,
@@ -359,7 +311,7 @@ def train(self:Adaptation,
     on_cpu, waited = acc.device.type == 'cpu', 0.
     with torch.random.fork_rng(devices=[]), ThreadPoolExecutor(s.workers) as pool:
         self.pool, start = None if on_cpu else pool, self.resume()
-        if not on_cpu and acc.distributed_type != 'FSDP' and start < s.iterations: self.fit(self.room())
+        if not on_cpu and acc.distributed_type != 'FSDP' and start < s.iterations: fit_parts(self, step_room(self))
         if acc.log_with and start < s.iterations:
             acc.init_trackers('lego', config={k: v for k, v in self.identity().items() if isinstance(v, (int, float, str))})
         steps = range(start, s.iterations)

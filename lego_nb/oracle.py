@@ -156,8 +156,8 @@ def text_place(folder, # Path of a model folder
     "Choose device and type in which prompts are encoded: the transformer's, or the processor and bfloat16."
     device = torch.device(device)
     size = sum(f.stat().st_size for o in family.text_parts for f in (folder/o).glob('*.safetensors'))
-    short = device.type=='cuda' and size > .9*free_room(device)
-    return (torch.device('cpu'), torch.bfloat16) if short or dtype==torch.float16 else (device, dtype)
+    away = dtype==torch.float16 or device.type=='cuda' and size > .9*free_room(device)
+    return (torch.device('cpu'), torch.bfloat16) if away else (device, dtype)
 
 # %% ../nbs/32_oracle.ipynb #db558377
 def encode_unknown(name,   # of the oracle

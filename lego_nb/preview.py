@@ -127,6 +127,7 @@ def _gain(oracle, images, s, base, folder, run, judge):
     told = judge_all(trial_judge(run, judge, oracle.device)[0], images, propose_all(oracle, images, tried_plans(s), base), folder)
     return sum(r['gain'] for r in told)/len(told)
 
+# %% ../nbs/90_preview.ipynb #c90a0008
 def _round_trips(model, photos, judged, base, plan, shift):
     "Images as a batch, rows of `reconstruction`, and what is printed of them"
     from lego_nb.compare_ways import fact_row
@@ -389,7 +390,6 @@ def lego_preview(
     photos = some_images(folder, n, size) if folder else demo_photographs(n, size, restored=True)
     fixed = {k: v for k, v in asdict(base).items() if k not in ('t0', 'guidance', 'inject_steps')}
     _keep_facts(out, dict(fixed, **{k: s[k] for k in ('memory', 'oracle_file', 'oracle_lora') if s.get(k) not in (None, 'auto')}, oracle=s['oracle'], dtype=s['dtype'], gate=gate, images=images or run, size=size))
-    def load(): return print(model := own(ways[-1])) or model
-    rows, best = _judged(out, photos, _fill_cells(out, load, photos, grid, gate), folder, run, judge, device)
+    rows, best = _judged(out, photos, _fill_cells(out, lambda: print(model := own(ways[-1])) or model, photos, grid, gate), folder, run, judge, device)
     print(f'\n{_write_preview(out, photos, rows, gate, best)}\n\n{out}/sheets, preview.csv, preview.md\n{best}')
     return rows

@@ -91,6 +91,7 @@ def decisions(
         return made[g]
     return {i: of(i) for i in files}
 
+# %% ../nbs/79_run_choice.ipynb #ca790013b
 def kept_all(
     run, # as in `read_choice`
 ):       # one line, or None

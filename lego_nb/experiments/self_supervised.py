@@ -37,7 +37,10 @@ class Denoiser(nn.Module):
         super().__init__()
         self.restorer = restorer
 
-    def forward(self, y, physics=None): # B×3×H×W; ignored
+    def forward(self,
+        y,            # B×3×H×W in [0,1]
+        physics=None, # ignored
+    ):
         return self.restorer.predict(y)
 
 def alone_loss(

@@ -33,6 +33,7 @@ class Run:
     ):
         store_attr('settings,shard,launched')
         self.out, self.root, self._device, self.holder = Path(out), Path(root or out), device, None
+        self.engine = None # `88b_engine`, where others do the work
         known = read_config(out)
         older = {k: v for k, v in OLD.items() if k not in known['settings']} if known else {}
         if older: self.settings = {**settings, **older} # it goes on as it was begun

@@ -35,7 +35,7 @@ class Engine:
         say=print,    # where messages go
     ):
         store_attr()
-        self.heard, self.mine = set(), False
+        self.heard, self.mine, self.seconds = set(), False, 0
 
     @cached_property
     def ray(self):
@@ -57,6 +57,10 @@ class Engine:
     def gpus(self): return int(self.ray.cluster_resources().get('GPU', 0))
     @property
     def size(self): return self.workers or self.gpus or int(self.ray.cluster_resources()['CPU'])
+    def spent(self):
+        "Seconds that workers have spent since this was asked, all together, without their start"
+        res, self.seconds = self.seconds, 0
+        return res
     def close(self):
         "Leave the cluster; one that was started here ends"
         if self.mine: self.ray.shutdown()
@@ -114,6 +118,7 @@ def _pass(self:Engine, run, do, pieces, patience=32):
             if kind: raise {'UserError': UserError, 'Failed': Failed}.get(kind, RuntimeError)(text)
             back.add(answer['at'])
             n = len(pieces[answer['at']][0])
+            self.seconds += answer['seconds']
             bar.update(n)
             worked, failed = worked or answer['failed'] < n, failed + answer['failed']
             if not worked and failed >= patience: raise Failed(f'the first {failed} images all failed')

@@ -4,7 +4,7 @@
 __all__ = ['METRICS', 'ENDING', 'TRIED', 'restore_files', 'score_files', 'Worker']
 
 # %% ../nbs/86c_worker.ipynb #86c00004
-import io, json, os, socket, traceback
+import io, json, os, socket, time, traceback
 from contextlib import redirect_stdout
 from fastcore.basics import patch
 from .console import STOPS, bars, cause
@@ -127,14 +127,16 @@ def _do(self:Worker, row):
 @patch
 def __call__(self:Worker,
     row, # dict(at, do, ids, how): its number, a method, JSON of ids and of named parameters
-):       # dict(at, worker, said, failed, fault)
+):       # dict(at, worker, said, failed, seconds, fault)
     "Do a piece of work"
     self.failed, fault, said, tried = [], '', io.StringIO(), self.run.root/TRIED/f"{row['at']}"
     tried.parent.mkdir(parents=True, exist_ok=True)
+    began = time.time()
     with open(tried, 'ab') as f: f.write(b'.')
     if (self.run.root/ENDING).exists(): fault = 'ending'
     elif tried.stat().st_size > 3: fault = 'lost'
     else:
         with redirect_stdout(said): fault = self._do(row)
     tried.unlink(missing_ok=True)
-    return dict(at=row['at'], worker=self.run.shard[0], said=said.getvalue(), failed=len(self.failed), fault=fault)
+    return dict(at=row['at'], worker=self.run.shard[0], said=said.getvalue(), failed=len(self.failed),
+                seconds=time.time() - began, fault=fault)

@@ -4,7 +4,7 @@
 __all__ = ['TRAINED', 'need_ray', 'Engine', 'whole_batches', 'score_parts']
 
 # %% ../nbs/88b_engine.ipynb #88b00004
-import hashlib, io, json, logging, os, shutil, tempfile
+import hashlib, io, json, logging, os, shutil, socket, tempfile
 from collections import Counter
 from contextlib import redirect_stdout
 from functools import cached_property
@@ -35,17 +35,21 @@ class Engine:
         say=print,    # where messages go
     ):
         store_attr()
-        self.heard, self.mine, self.seconds = set(), False, 0
+        self.heard, self.mine, self.work = set(), False, {}
 
     @cached_property
     def ray(self):
         "Ray, connected. `UserError`: no cluster answers"
         for k, v in dict(RAY_USAGE_STATS_ENABLED='0', RAY_BACKEND_LOG_LEVEL='fatal').items(): os.environ.setdefault(k, v)
         ray = need_ray()
-        known, here = os.environ.get('RAY_ADDRESS'), dict(num_cpus=max(os.cpu_count(), self.workers or 1), include_dashboard=False, object_store_memory=10**8)
+        known, here = os.environ.get('RAY_ADDRESS', ''), dict(address='local', num_cpus=max(os.cpu_count(), self.workers or 1), include_dashboard=False,
+                                                              object_store_memory=10**8)
         if not ray.is_initialized():
-            try: ray.init(log_to_driver=False, logging_level='ERROR', **({} if known else here))
-            except ConnectionError as e: raise UserError(f'--engine ray: no cluster answers at RAY_ADDRESS={known} ({reason(e)}); ray start --head starts one') from None
+            host, _, port = known.rpartition(':')
+            try:
+                if host and port.isdigit() and '/' not in host: socket.create_connection((host, int(port)), 10).close() # Ray itself asks for minutes
+                ray.init(log_to_driver=False, logging_level='ERROR', **({} if known else here))
+            except OSError as e: raise UserError(f'--engine ray: no cluster answers at RAY_ADDRESS={known} ({reason(e)}); ray start --head starts one') from None
             self.mine = True
         logging.getLogger('ray.data').setLevel('ERROR')
         context = ray.data.DataContext.get_current()
@@ -58,8 +62,8 @@ class Engine:
     @property
     def size(self): return self.workers or self.gpus or int(self.ray.cluster_resources()['CPU'])
     def spent(self):
-        "Seconds that workers have spent since this was asked, all together, without their start"
-        res, self.seconds = self.seconds, 0
+        "Worker -> seconds that it has spent since this was asked, without its start"
+        res, self.work = self.work, {}
         return res
     def close(self):
         "Leave the cluster; one that was started here ends"
@@ -118,7 +122,7 @@ def _pass(self:Engine, run, do, pieces, patience=32):
             if kind: raise {'UserError': UserError, 'Failed': Failed}.get(kind, RuntimeError)(text)
             back.add(answer['at'])
             n = len(pieces[answer['at']][0])
-            self.seconds += answer['seconds']
+            self.work[answer['worker']] = self.work.get(answer['worker'], 0) + answer['seconds']
             bar.update(n)
             worked, failed = worked or answer['failed'] < n, failed + answer['failed']
             if not worked and failed >= patience: raise Failed(f'the first {failed} images all failed')

@@ -58,8 +58,8 @@ def timed(self:Run, stage, # its name, and of what
           unit='images'): # what was counted
     "Record and say how long a stage took"
     seconds, titles = time.time() - began, dict(restore='Stage 0', finetune='Stage 2', evaluate='Judging')
-    work = round(self.engine.spent(), 2) if self.engine else 0 # of its workers
-    if self.first: append_jsonl(dict(stage=stage, seconds=round(seconds, 2), n=n) | (dict(work=work) if work else {}), self/'times.jsonl')
+    work = self.engine.spent() if self.engine else {}
+    if self.first: append_jsonl(dict(stage=stage, seconds=round(seconds, 2), n=n) | (dict(work=round(sum(work.values()), 2), workers=len(work)) if work else {}), self/'times.jsonl')
     kind, _, name = stage.partition(' ')
     self.say(f"{titles.get(kind, 'Stage 1')}  {name or kind}: {n} {unit} in {duration(seconds)}")
 

@@ -16,7 +16,7 @@ setup(
     packages=find_packages(include=[lib, f'{lib}.*']), package_data={lib: cfg['package_data'].split()},
     python_requires=f">={cfg['min_python']}", install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split(), 'self-supervised': cfg['self_supervised_requirements'].split(),
-                    'quantized': cfg['quantized_requirements'].split(), 'lora': cfg['lora_requirements'].split()},
+                    'quantized': cfg['quantized_requirements'].split(), 'lora': cfg['lora_requirements'].split(), 'ray': cfg['ray_requirements'].split()},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f'{lib}={lib}._modidx:d']},
     classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Science/Research', 'Intended Audience :: Developers',
                  'License :: OSI Approved :: Apache Software License', 'Programming Language :: Python :: 3',

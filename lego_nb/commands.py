@@ -38,6 +38,21 @@ def _check_judged(out, wanted):
     if {'report', 'evaluate'} & {*wanted} == {'report'} and not Path(out, 'evaluation/scores.csv').exists():
         raise UserError(f'{out}: nothing is judged yet, so there is nothing to report; lego_evaluate --out {out} judges')
 
+# %% ../nbs/89_commands.ipynb #89c50001
+def _engine(name, workers, training, parts, dry):
+    "The engine that options name, or None. `UserError`: another one, or one that cannot be used here"
+    if name is None:
+        if workers or training: raise UserError(f"--ray-{'workers' if workers else 'train'}: give --engine ray with it")
+        return None
+    if name != 'ray': raise UserError(f'--engine {name}: the engine is named ray')
+    if parts: raise UserError('--engine ray shares the images out itself: leave --shard and the launcher out')
+    for k, n in dict(workers=workers, train=training).items():
+        if n is not None and n < 1: raise UserError(f'--ray-{k} {n}: give a number above 0')
+    from lego_nb.engine import Engine, need_ray
+    need_ray()
+    return None if dry else Engine(workers, training)
+
+
 # %% ../nbs/89_commands.ipynb #6f58a093
 @command
 @with_options(*SETTINGS.values(), preset=True)
@@ -47,7 +62,13 @@ def lego_run(
     stages:str=None, # which stages, by commas (all): restore, refine, gate, finetune, evaluate, report
     device:str=None, # torch device (the first GPU, else cpu)
     shard:str=None, # i/n: refine every n-th image only
+    engine:str=None, # ray: workers of a Ray cluster, or of this machine, do Stages 0 and 1, gate and judging (this process)
+    ray_workers:int=None, # how many (one for each GPU, or each core)
+    ray_train:int=None, # processes of Ray Train that do Stage 2 (this process)
     dry_run:bool=False, # print what would be done, with the time and room that it takes, and touch nothing
+    images:int=None, # with --dry-run: foretell the run for so many images
+    gpus:int=None, # and so many GPUs, or machines like this one where it has none (1)
+    image_size:str=None, # of the images, as 1920x1080 (that of the images that are there)
     **options,
 ):
     "Adapt a restorer to unlabelled images: every stage of a preset, starting where the run folder is"
@@ -69,6 +90,11 @@ def lego_run(
         given |= {k: known['settings'].get(k) for k in ('mixed_precision', *JUDGED) if not given.get(k)}
     settings = resolve_settings(preset or 'pocket', **given)
     check_places(out, settings)
+    spread = _engine(engine, ray_workers, ray_train, shard or launched, dry_run)
+    if (images or gpus or image_size) and not (dry_run and images): raise UserError('--images, --gpus, --image-size: give --images N with --dry-run')
+    if dry_run and images:
+        from lego_nb.at_scale import plan_scale
+        return plan_scale(out, settings, images, gpus, image_size, device, wanted)
     if dry_run:
         from lego_nb.plan import plan_run
         return plan_run(out, settings, wanted, device, part)
@@ -76,8 +102,9 @@ def lego_run(
     if first and not named and out.name != settings['preset']: print(f'Run      {out}', flush=True)
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:
         run = Run(out, settings, device, part, launched)
-        run.holder = holder
-        return go(run, wanted, _room)
+        run.holder, run.engine = holder, spread
+        try: return go(run, wanted, _room)
+        finally: spread and spread.close()
 
 # %% ../nbs/89_commands.ipynb #5313dd12
 @command
@@ -161,6 +188,8 @@ def lego_evaluate(
     out:str=None, # run folder (runs/pocket); with --results the folder for scores and table (comparison)
     device:str=None,    # torch device
     shots:str=None,     # for PSNR without a truth: folder IMAGE/ with three or more further shots of each scene, as 07b_shots says
+    engine:str=None,    # ray: workers judge, see lego_run
+    ray_workers:int=None, # how many (one for each GPU, or each core)
     controls:str=None,  # rows beside the adapted model, by commas; oracle: the oracle at inference, slow (those of the run)
     metrics:str=None,   # by commas: psnr, ssim-y, psnr:border=4, lpips, fid, kid, niqe, ... (those of a run)
     results:str=None,   # NAME=DIR by commas: any folders of images, judged beside each other
@@ -168,7 +197,7 @@ def lego_evaluate(
 ):
     "Judge the models of a run on its test images, or any folders of results"
     if results or metrics or shots: return judge(out, metrics or 'psnr,ssim,niqe-pocket', results, reference, device, shots)
-    status = lego_run(out=out, stages='evaluate', device=device, controls=controls)
+    status = lego_run(out=out, stages='evaluate', device=device, controls=controls, engine=engine, ray_workers=ray_workers)
     from lego_nb.controls import findings_text
     print(f"\n{findings_text(out or default_out(None, {}))}")
     return status

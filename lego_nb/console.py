@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['CAUSES', 'STOPS', 'EPILOG', 'cause', 'reason', 'read_options', 'closest', 'config_words', 'version_line',
-           'command_parser', 'parse_command', 'Terminated', 'terminable', 'command', 'bars', 'watched', 'duration',
-           'Lines', 'progress', 'versions', 'hardware', 'find_device', 'alone', 'parse_shard', 'free_memory']
+           'command_parser', 'parse_command', 'Terminated', 'terminable', 'finishing', 'command', 'bars', 'watched',
+           'duration', 'Lines', 'progress', 'versions', 'hardware', 'find_device', 'alone', 'parse_shard',
+           'free_memory']
 
 # %% ../nbs/04_console.ipynb #27eaec8d
 import argparse, contextlib, difflib, importlib.metadata, json, os, platform, re, signal, sys, threading, time
@@ -150,6 +151,7 @@ def _installed(names):
 
 # %% ../nbs/04_console.ipynb #281fc86c
 class Terminated(KeyboardInterrupt): "SIGTERM came"
+_awaited = [] # what is to be done where SIGTERM comes and something is to be finished first
 
 @contextlib.contextmanager
 def terminable():
@@ -159,11 +161,26 @@ def terminable():
     pid = os.getpid()
     def end(*_):
         if os.getpid() != pid: os._exit(143) # a worker that was forked
-        raise Terminated
+        if not _awaited: raise Terminated
+        _awaited.pop()()
     if mine: signal.signal(signal.SIGTERM, end)
     try: yield
     finally:
         if mine: signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+# %% ../nbs/04_console.ipynb #04c50002
+@contextlib.contextmanager
+def finishing(
+    then=lambda: None, # called when SIGTERM comes
+): # function that tells whether it has come
+    "Let SIGTERM wait for the end of this block, which asks and leaves early; `Terminated` is raised there"
+    came, note = [], lambda: (came.append(True), then())
+    _awaited.append(note)
+    try: yield lambda: bool(came)
+    finally:
+        if note in _awaited: _awaited.remove(note)
+    if came: raise Terminated
+
 
 # %% ../nbs/04_console.ipynb #0ede15d9
 def command(func): # a documented function; it returns 1 when images failed

@@ -316,19 +316,21 @@ def train(self:Adaptation,
             acc.init_trackers('lego', config={k: v for k, v in self.identity().items() if isinstance(v, (int, float, str))})
         steps = range(start, s.iterations)
         batches = map(self.draw, steps) if on_cpu else (o for _, (o,) in ahead(self.draw, ([k] for k in steps), 1))
-        with console.progress(None, s.iterations, label, 'iteration', progress and acc.is_main_process, start) as bar:
+        with console.finishing() as ending, console.progress(None, s.iterations, label, 'iteration', progress and acc.is_main_process, start) as bar:
             began = asked = time.perf_counter()
             for batch in batches:
                 waited += time.perf_counter() - asked
                 self.update(batch)
                 bar.update()
-                save = self.step % s.checkpoint_every == 0 or self.step == s.iterations
+                end = ending()
+                save = end or self.step % s.checkpoint_every == 0 or self.step == s.iterations
                 if save or self.step % 10 == 0:
                     records = self.flush()
                     bar.set_postfix(loss=f'{records[-1]["loss"]:.4g}', wait=f'{waited/(time.perf_counter() - began):.0%}')
                     for o in records if callback else (): callback(o)
                     self.check(records)
                 if save: self.save()
+                if end: break
                 asked = time.perf_counter()
         if acc.trackers: acc.end_training()
     return self.adapted(next(self.restorer.parameters()).device)

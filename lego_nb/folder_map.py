@@ -11,7 +11,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from fastcore.basics import patch, store_attr
 from pathlib import Path
-from .console import STOPS, cause, progress, reason
+from .console import STOPS, cause, finishing, progress, reason
 from .files import Failed, UserError
 from .images import read_image, write_image
 
@@ -198,7 +198,7 @@ def run(self:FolderMap):
     todo, waiting, most = list(self.todo()), self.waiting, 2*max(self.batch_size, self.writers)
     self.sweep()
     self.bar, self.end = progress(total=sum(map(len, todo)), label=self.label or '', show=self.progress), 0
-    with self.bar, ThreadPoolExecutor(self.writers) as pool:
+    with self.bar, finishing() as ending, ThreadPoolExecutor(self.writers) as pool:
         for ids, images in ahead(self.read, todo, self.readers):
             self.end += len(ids)
             good = {i: x for i, x in zip(ids, images) if torch.is_tensor(x)}
@@ -208,6 +208,7 @@ def run(self:FolderMap):
                     waiting += [pool.submit(self.write, i, r) for i, r in zip(part, res)]
                     while len(waiting) > most: self.settle(waiting.popleft().result())
             self.bar.update(self.end - self.bar.n)
+            if ending(): break
         for w in waiting: self.settle(w.result())
     return self.failed
 

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['GATES', 'READS', 'where_it_can', 'gate_metric', 'lower_is_better', 'squares', 'whole', 'scorer', 'score_batch',
-           'unscored', 'score_rows', 'judged', 'bar', 'faithful', 'verdicts', 'decide', 'gate_summary', 'gate_table']
+           'unscored', 'is_scored', 'score_rows', 'judged', 'bar', 'faithful', 'verdicts', 'decide', 'gate_summary',
+           'gate_table']
 
 # %% ../nbs/45_gate.ipynb #98e2abb1
 import functools, hashlib, json, torch
@@ -132,6 +133,17 @@ def unscored(
     keys = [s.metric, f'{s.metric}_restored', 'psnr', 'structure', 'tone', *DRIFTS, *['consistency'][:lq], *(m.name for m in like)]
     return dict(scores=dict.fromkeys(keys), scorer=scorer(s, device))
 
+# %% ../nbs/45_gate.ipynb #45c50001
+def is_scored(
+    record, # of a target, {} where there is none
+    facts,  # of `scorer`
+    lq=True, # whether the degraded image is looked at
+) -> bool:
+    "Tell whether a record has all scores by this scorer"
+    need = ['drift', *['consistency']*bool(lq)]
+    return record.get('scorer') == facts and all(k in record['scores'] for k in need)
+
+
 # %% ../nbs/45_gate.ipynb #ba685e27
 def score_rows(
     files:dict, # id -> dict of `target`, `restored`, `lq` files; without `lq` there is no consistency
@@ -146,7 +158,7 @@ def score_rows(
     facts, records = scorer(settings, device), records or {}
     def row(i, f):
         known = records.get(i, {})
-        if known.get('scorer') != facts or 'drift' not in known['scores'] or (f.get('lq') and 'consistency' not in known['scores']):
+        if not is_scored(known, facts, f.get('lq')):
             x, r, y = (read_image(f[k])[None].to(device) if f.get(k) else None for k in ('target', 'restored', 'lq'))
             known = score_batch(x, r, y, settings)[0]
         return dict(id=i, scores=known['scores'], scorer=facts)

@@ -118,7 +118,7 @@ def own_rates(run): # `Run`
     found = {'refine': (median(made), f"{len(made)} records of this run")} if made else {}
     for r in read_jsonl(run/'times.jsonl'):
         kind = r['stage'].split()[0]
-        if r.get('n') and kind not in ('refine', 'gate'): found[kind] = r['seconds']/r['n'], "this run's times.jsonl"
+        if r.get('n') and kind not in ('refine', 'gate'): found[kind] = r.get('work', r['seconds'])/r['n'], "this run's times.jsonl"
     return found
 
 # %% ../nbs/88_plan.ipynb #eacbc4b1

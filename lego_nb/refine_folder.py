@@ -31,6 +31,7 @@ class Refiner(FolderMap):
         records=None,  # jsonl file that gets a line for each target
         about=None,    # dict that stands in every record, such as the plan that the settings are of
         batch_size=None, # most images at once; None: what fills a GPU, 1 on a CPU
+        sizes=None,    # (width, height) -> how many images of the folder, where `files` are a part of it
         **kwargs,      # of `FolderMap`
     ):
         from lego_nb.gate import scorer
@@ -40,7 +41,7 @@ class Refiner(FolderMap):
         store_attr('oracle,records,gate')
         s = self.settings = settings or RefineSettings()
         check_refine(s, oracle)
-        self.tiles, self.lq, self.about, self.prompts = {}, lq or {}, about or {}, {i: p for i, p in (prompts or {}).items() if i in files}
+        self.tiles, self.sizes, self.lq, self.about, self.prompts = {}, sizes, lq or {}, about or {}, {i: p for i, p in (prompts or {}).items() if i in files}
         if gate: scorer(gate, str(oracle.device)) # loads its metrics
         oracle.learn([s.null_prompt, s.prompt, *self.prompts.values()])
         self.floors, self.padded, self.rows = {*list(files)[::self.sampled]}, {}, {}
@@ -55,12 +56,16 @@ def arrange(self:Refiner,
     from lego_nb.refinement import enlarged_size
     from lego_nb.shapes import even_batch, few_sizes, tile_side
     s, m = self.settings, self.oracle.multiple
-    sizes = {i: enlarged_size(h, w, s.min_side) for i in self.files for w, h in [image_size(self.files[i])] if h}
+    def large(o): return enlarged_size(*o[::-1], s.min_side)
+    sizes = {i: o for i in self.files for o in [image_size(self.files[i])] if o[1]}
+    to, kinds = {}, Counter(self.sizes or sizes.values())
     if self.oracle.compiled is not None:
-        whole = {o for o in sizes.values() if not tile_side(*o, m, s.max_tokens, s.tile) or max(o) <= (s.tile or 0)}
-        to = few_sizes([o for o in sizes.values() if o in whole], 4, m)
-        self.padded = {i: to.get(o, o) for i, o in sizes.items()}
-    kinds = Counter(self.shape(i) for i in sizes)
+        to = {o: large(o) for o in kinds}
+        whole = {o for o in to.values() if not tile_side(*o, m, s.max_tokens, s.tile) or max(o) <= (s.tile or 0)}
+        few = few_sizes([to[o] for o in kinds.elements() if to[o] in whole], 4, m)
+        to = {o: few.get(p, p) for o, p in to.items()}
+        self.padded = {i: to[o] for i, o in sizes.items()}
+    kinds = Counter(to[o][::-1] if o in to else o for o in kinds.elements())
     self.rows = {o: even_batch(n, batch_size or self.fitting(o)) for o, n in kinds.items()}
     self.batch_size = max(self.rows.values(), default=self.batch_size)
 

@@ -218,14 +218,15 @@ def judge_targets(
 ) -> dict: # id -> dict(gain, better, strange), or None
     "Judge the targets of a run that have no judgement yet"
     from lego_nb.choice import judge_files
-    log = run/'pseudo/records-judged.jsonl'
-    known = merged(each_record(log))
+    log = run/f"pseudo/records-judged{'' if run.shard[1] == 1 else f'-{run.shard[0]}'}.jsonl"
+    def read(): return merged(r for f in sorted((run/'pseudo').glob('records-judged*.jsonl')) for r in each_record(f))
+    known = read()
     todo = {i: tuple(run/f'pseudo/{k}/{i}.png' for k in ('restored', 'targets')) for i in ids if i not in known}
     if todo:
         bar = lambda o: progress(o, label='judge', unit='batch', show=bars() and run.first)
         for i, told in judge_files(open_judge(run)[0], todo, bar):
             append_jsonl(dict(id=i, judged=told), log)
-        known = merged(each_record(log))
+        known = read()
     return {i: known[i]['judged'] for i in ids}
 
 def keep_or_veto(
@@ -257,11 +258,12 @@ def refine_by(run,     # `Run`
               plan,    # `Plan`
               files,   # id -> restoration, of images that get this plan
               control, # those of them that get a control
-              oracle): # function that gives the `Oracle`
+              oracle, # function that gives the `Oracle`
+              **kwargs): # of `Refiner`
     "Make the targets of a plan that are missing, and their controls"
     from lego_nb.refine_folder import Denoiser, refine_folder
     from lego_nb.refinement import null_only
-    how = dict(batch_size=run.settings['refine_batch'], say=run.say, progress=bars() and run.first)
+    how = dict(batch_size=run.settings['refine_batch'], say=run.say, progress=bars() and run.first, **kwargs)
     if run.missing('targets', files):
         more = dict(gate=run.gate_settings(), lq=run.data.ood_files(), suspects=run.failed(), note=lambda i, e: run.failures('refine', [(i, e)]),
                     records=run/f'pseudo/records-{run.shard[0]}.jsonl', about=dict(plan=plan.name), **how)
@@ -312,7 +314,7 @@ def choose_first(
     if not read_choice(run):
         if not run.launched and (missing := run.missing('restored', sampled(run)[2])): restore(run, missing)
         began = time.time()
-        settle_choice(run, oracle)
+        run.engine.choose(run) if run.engine else settle_choice(run, oracle)
         run.timed('choose', began, len({r['id'] for r in read_choice(run)['rows']}), 'crops')
         for line in choice_lines(run): run.say(f'         {line}')
     if why := kept_all(run): leave_alone(run, why)

@@ -33,6 +33,7 @@ class Run:
     ):
         store_attr('settings,shard,launched')
         self.out, self.root, self._device, self.holder = Path(out), Path(root or out), device, None
+        self.engine = None # `88b_engine`, where others do the work
         known = read_config(out)
         older = {k: v for k, v in OLD.items() if k not in known['settings']} if known else {}
         if older: self.settings = {**settings, **older} # it goes on as it was begun
@@ -57,7 +58,8 @@ def timed(self:Run, stage, # its name, and of what
           unit='images'): # what was counted
     "Record and say how long a stage took"
     seconds, titles = time.time() - began, dict(restore='Stage 0', finetune='Stage 2', evaluate='Judging')
-    if self.first: append_jsonl(dict(stage=stage, seconds=round(seconds, 2), n=n), self/'times.jsonl')
+    work = self.engine.spent() if self.engine else {}
+    if self.first: append_jsonl(dict(stage=stage, seconds=round(seconds, 2), n=n) | (dict(work=round(sum(work.values()), 2), workers=len(work)) if work else {}), self/'times.jsonl')
     kind, _, name = stage.partition(' ')
     self.say(f"{titles.get(kind, 'Stage 1')}  {name or kind}: {n} {unit} in {duration(seconds)}")
 

@@ -53,6 +53,26 @@ def _engine(name, workers, training, parts, dry):
     return None if dry else Engine(workers, training)
 
 
+# %% ../nbs/89_commands.ipynb #89c50002
+def _settings(out, known, preset, options, may):
+    "Settings of a run: what it was begun with, and what is given now. `UserError`: no run, and none may begin"
+    if not known and begun(out): raise UserError(f'{out} holds results and no config.json: put it back, or choose another --out')
+    if not known and not may: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
+    given = {k: v for k, v in options.items() if v is not None}
+    if known and 'controls' not in known['settings']: given = dict(controls='supervised') | given # as an older version began it
+    if preset is None and known:
+        given = known['settings'] | dict(candidates=without_fixed(known['settings'].get('candidates'), given)) | given
+        preset = given.pop('preset')
+    elif known: # what the run was begun with, whoever launches it now; and what is judged stays named
+        given |= {k: known['settings'].get(k) for k in ('mixed_precision', *JUDGED) if not given.get(k)}
+    return resolve_settings(preset or 'pocket', **given)
+
+def _foretell(out, settings, wanted, device, part, images, gpus, size):
+    from lego_nb.at_scale import plan_scale
+    from lego_nb.plan import plan_run
+    return plan_scale(out, settings, images, gpus, size, device, wanted) if images else plan_run(out, settings, wanted, device, part)
+
+
 # %% ../nbs/89_commands.ipynb #6f58a093
 @command
 @with_options(*SETTINGS.values(), preset=True)
@@ -78,26 +98,12 @@ def lego_run(
     out = out or default_out(preset, options)
     known = read_config(out)
     if first: check_whole(out)
-    if not known and begun(out): raise UserError(f'{out} holds results and no config.json: put it back, or choose another --out')
     may = {'restore', 'refine'} & {*wanted} or ('evaluate' in wanted and any(options.values()))
-    if not known and not may: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
-    given = {k: v for k, v in options.items() if v is not None}
-    if known and 'controls' not in known['settings']: given = dict(controls='supervised') | given # as an older version began it
-    if preset is None and known:
-        given = known['settings'] | dict(candidates=without_fixed(known['settings'].get('candidates'), given)) | given
-        preset = given.pop('preset')
-    elif known: # what the run was begun with, whoever launches it now; and what is judged stays named
-        given |= {k: known['settings'].get(k) for k in ('mixed_precision', *JUDGED) if not given.get(k)}
-    settings = resolve_settings(preset or 'pocket', **given)
+    settings = _settings(out, known, preset, options, may)
     check_places(out, settings)
     spread = _engine(engine, ray_workers, ray_train, shard or launched, dry_run)
     if (images or gpus or image_size) and not (dry_run and images): raise UserError('--images, --gpus, --image-size: give --images N with --dry-run')
-    if dry_run and images:
-        from lego_nb.at_scale import plan_scale
-        return plan_scale(out, settings, images, gpus, image_size, device, wanted)
-    if dry_run:
-        from lego_nb.plan import plan_run
-        return plan_run(out, settings, wanted, device, part)
+    if dry_run: return _foretell(out, settings, wanted, device, part, images, gpus, image_size)
     check_inputs(settings, wanted), _check_judged(out, wanted), check_out(out)
     if first and not named and out.name != settings['preset']: print(f'Run      {out}', flush=True)
     with Holder(out, (0, 1) if launched else part) if first else nullcontext() as holder:

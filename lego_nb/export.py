@@ -169,6 +169,8 @@ def push_pairs(
     except Exception as e: fault = type(e).__name__
     raise UserError(f'{repo_id}: {fault} from the hub: check the network and the name, and log in with `hf auth login`')
 
+
+# %% ../nbs/93b_export.ipynb #93b00030
 @command
 def lego_export(
     out:str='runs/pocket', # run folder

@@ -188,7 +188,8 @@ class FileRows(Mapping):
 # %% ../nbs/00b_rows.ipynb #b0000025
 class ById(Mapping):
     "Id -> row of `Rows`"
-    def __init__(self, rows): self.rows, self.at = rows, {i: n for n, i in enumerate(pluck(rows, 'id'))} if len(rows) else {}
+    def __init__(self, rows): # `Rows` with an `id` each
+        self.rows, self.at = rows, {i: n for n, i in enumerate(pluck(rows, 'id'))} if len(rows) else {}
     def __getitem__(self, i): return self.rows[self.at[i]]
     def __iter__(self): return iter(self.at)
     def __len__(self): return len(self.at)

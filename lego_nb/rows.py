@@ -6,7 +6,7 @@
 __all__ = ['Rows', 'codes', 'pluck', 'where', 'distinct', 'put', 'FileRows', 'ById', 'merged', 'drifts']
 
 # %% ../nbs/00b_rows.ipynb #b0000005
-import re, struct
+import struct
 from array import array
 from collections.abc import Mapping, Sequence
 import numpy as np
@@ -58,7 +58,15 @@ def _take(self, which):
     if new.kind is None: new.names, new.index = [*self.names], self.index and dict(self.index)
     return new
 
-_Column.value, _Column.values, _Column.take = _value, _values, _take
+def _extend(self, values):
+    "Add many values, fast where they are of the column's kind"
+    if self.kind is float and {*map(type, values)} <= {float}: return self.data.extend(values)
+    if self.kind is None and self.index is not None and {*map(type, values)} <= {str}:
+        found = [*map(self.index.get, values)]
+        if None not in found: return self.data.extend(found)
+    for v in values: self.append(v)
+
+_Column.value, _Column.values, _Column.take, _Column.extend = _value, _values, _take, _extend
 
 # %% ../nbs/00b_rows.ipynb #b0000010
 class Rows(Sequence):
@@ -80,6 +88,10 @@ class Rows(Sequence):
     def extend(self, rows): # dicts
         "Add rows."
         for r in rows: self.append(r)
+    def add(self, columns): # key -> list of values, all as long; of all keys that rows have
+        "Add rows by column."
+        for k, v in columns.items(): self.columns.setdefault(k, _Column(self._n)).extend(v)
+        self._n += len(v)
     def __iadd__(self, rows): self.extend(rows); return self
     def __add__(self, rows): return Rows([*self, *rows])
     def __radd__(self, rows): return [*rows, *self]
@@ -168,8 +180,9 @@ class FileRows(Mapping):
 
     def __setitem__(self, i, r):
         end = '.' + r['path'][len(i):] if r['path'].startswith(i) else '/' + r['path']
-        if 'hash' in r and r['hash'] is not None and not re.fullmatch('[0-9a-f]{32}', r['hash']): self.packed[i] = r; return
-        known = b'' if 'hash' not in r else b'-' if r['hash'] is None else bytes.fromhex(r['hash'])
+        try: known = b'' if 'hash' not in r else b'-' if r['hash'] is None else bytes.fromhex(r['hash'])
+        except ValueError: known = b'?'
+        if known not in (b'', b'-') and (len(known) != 16 or known.hex() != r['hash']): self.packed[i] = dict(r); return
         self.packed[i] = struct.pack('<qqB', r['size'], r['mtime_ns'], len(known)) + known + end.encode('utf-8', 'surrogateescape')
 
     def __getitem__(self, i):

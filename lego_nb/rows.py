@@ -90,7 +90,9 @@ class Rows(Sequence):
         for r in rows: self.append(r)
     def add(self, columns): # key -> list of values, all as long; of all keys that rows have
         "Add rows by column."
-        for k, v in columns.items(): self.columns.setdefault(k, _Column(self._n)).extend(v)
+        for k, v in columns.items():
+            if k not in self.columns: self.columns[k] = _Column(self._n)
+            self.columns[k].extend(v)
         self._n += len(v)
     def __iadd__(self, rows): self.extend(rows); return self
     def __add__(self, rows): return Rows([*self, *rows])

@@ -7,6 +7,7 @@ __all__ = ['lego_run', 'lego_restore', 'lego_refine', 'lego_gate', 'lego_finetun
            'lego_status']
 
 # %% ../nbs/89_commands.ipynb #e419ac44
+import os
 from contextlib import nullcontext
 from fastcore.meta import delegates
 from pathlib import Path
@@ -199,7 +200,7 @@ def lego_status(
     out, config = Path(out), read_config(out)
     if not config: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
     check_whole(out)
-    def count(kind): return sum(1 for f in (out/'pseudo'/kind).rglob('[!.]*') if f.is_file())
+    def count(kind): return sum(not f.startswith('.') for _, _, names in os.walk(out/'pseudo'/kind) for f in names)
     s, kept = config['settings'], [r['kept'] for r in each_record(out/'pseudo/metadata.jsonl')]
     print(f"{out}: preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}")
     print(f"  restored {count('restored')}, refined {count('targets')}, gated {len(kept)}, kept {sum(kept)}")

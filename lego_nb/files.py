@@ -242,6 +242,7 @@ NUMBER = (int, float)
 def misfit(o, # of a JSON file
            spec): # a type, a function that tells, None, [of each item], a dict by key (`key?` may lack, `*` is any), or a tuple: one of these
     "Say where a value is not what `spec` asks for, or None"
+    if type(o) is spec or isinstance(spec, tuple) and type(o) in spec: return None
     if isinstance(spec, tuple): return None if any(misfit(o, s) is None for s in spec) else misfit(o, spec[0])
     if isinstance(spec, list): return 'no list' if type(o) is not list else next((w for x in o if (w := misfit(x, spec[0]))), None)
     if isinstance(spec, dict):
@@ -256,7 +257,8 @@ def misfit(o, # of a JSON file
 
 def inner(o): # anything
     "Tell whether `o` names something below a folder, and not outside"
-    return isinstance(o, str) and bool(o) and '\0' not in o and not Path(o).anchor and '..' not in Path(o).parts
+    if not isinstance(o, str) or not o or '\0' in o: return False
+    return o[0] not in '/\\' and '..' not in o and ':' not in o or not Path(o).anchor and '..' not in Path(o).parts
 
 # %% ../nbs/00_files.ipynb #da000011
 def weights_fault(f): # Path of a .safetensors file
@@ -278,13 +280,14 @@ def read_text(path): # a file that somebody wrote
     try: return Path(path).read_bytes().decode(_encoding(path))
     except UnicodeDecodeError: raise UserError(f'{path} is not in UTF-8: save it as UTF-8.') from None
 
-def each_row(path): # of a CSV file
+def each_row(path, # of a CSV file
+             reader=csv.DictReader): # or csv.reader, for lists, the head first
     "Go through the rows of a CSV file as dicts, one in memory at a time; by commas, semicolons or tabs, whichever its first line has."
     try:
         with open(path, newline='', encoding=_encoding(path)) as f:
             head = f.readline()
             f.seek(0)
-            yield from csv.DictReader(f, delimiter=max(',;\t', key=head.count))
+            yield from reader(f, delimiter=max(',;\t', key=head.count))
     except UnicodeDecodeError: raise UserError(f'{path} is not in UTF-8: save it as UTF-8.') from None
 
 def read_table(path): # a CSV file

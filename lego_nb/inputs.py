@@ -206,18 +206,21 @@ def _links_out(root):
                 if not os.path.realpath(e.path).startswith(whole + os.sep): yield e.path
             elif e.is_dir() and e.name not in ('data', '.held'): places.append(e.path)
 
+# %% ../nbs/81_inputs.ipynb #da00000a
 MODELS = 'adapted', 'old-pairs', 'supervised'
 
 def _damaged(root):
     "Files of a run folder, or of a round, that are damaged: path, why, what is to be removed, what then makes it anew"
+    told, own, choice = (root/o for o in ('pseudo/judge.json', 'checkpoints/judge/judge.safetensors', 'pseudo/choice.json'))
     for pattern, (spec, way) in FILES.items():
         for f in sorted(root.glob(pattern)):
-            if (wrong := _json_fault(f, spec)) and os.path.lexists(f): yield f, wrong, [f] if way else [f, root/'checkpoints', root/'evaluation'], way or 'adapts anew'
+            if not ((wrong := _json_fault(f, spec)) and os.path.lexists(f)): continue
+            if f.name == 'judge.json' and own.exists() and choice.exists(): yield f, wrong, [f, choice], 'chooses anew' # which is of the judge that it tells of
+            else: yield f, wrong, [f] if way else [f, root/'checkpoints', root/'evaluation'], way or 'adapts anew'
     for d in (d for d in sorted((root/'checkpoints').glob('[!.]*')) if d.name in MODELS or (d/'config.json').is_file()):
         if wrong := model_fault(d): yield *wrong, [d], 'trains it anew'
     for name, whole in dict(scores=False, targets=True).items():
         if (f := root/f'evaluation/{name}.csv').exists() and (wrong := _table_fault(f, whole)): yield f, wrong, [f], 'scores anew'
-    told, own, choice = (root/o for o in ('pseudo/judge.json', 'checkpoints/judge/judge.safetensors', 'pseudo/choice.json'))
     if own.exists() and not told.exists() and choice.exists(): yield told, 'missing', [choice], 'chooses anew'
     if told.exists() and json.loads(told.read_text(encoding='utf-8')).get('calibrated') and (wrong := weights_fault(own)): yield own, wrong, [own, told, choice], 'chooses anew'
     if (f := root/'pseudo/dot.safetensors').exists() and (wrong := weights_fault(f)): yield f, wrong, [f], 'fits it anew'

@@ -6,9 +6,10 @@
 __all__ = ['Rows', 'codes', 'pluck', 'where', 'distinct', 'put', 'FileRows', 'ById', 'merged', 'drifts']
 
 # %% ../nbs/00b_rows.ipynb #b0000005
-import re, struct
+import struct
 from array import array
 from collections.abc import Mapping, Sequence
+from fastcore.basics import patch
 import numpy as np
 
 # %% ../nbs/00b_rows.ipynb #b0000007
@@ -58,7 +59,15 @@ def _take(self, which):
     if new.kind is None: new.names, new.index = [*self.names], self.index and dict(self.index)
     return new
 
-_Column.value, _Column.values, _Column.take = _value, _values, _take
+def _extend(self, values):
+    "Add many values, fast where they are of the column's kind"
+    if self.kind is float and {*map(type, values)} <= {float}: return self.data.extend(values)
+    if self.kind is None and self.index is not None and {*map(type, values)} <= {str}:
+        found = [*map(self.index.get, values)]
+        if None not in found: return self.data.extend(found)
+    for v in values: self.append(v)
+
+_Column.value, _Column.values, _Column.take, _Column.extend = _value, _values, _take, _extend
 
 # %% ../nbs/00b_rows.ipynb #b0000010
 class Rows(Sequence):
@@ -101,6 +110,15 @@ class Rows(Sequence):
         if which.dtype == bool: which = np.flatnonzero(which)
         new.columns, new._n = {k: c.take(which.astype(int)) for k, c in self.columns.items()}, len(which)
         return new
+
+# %% ../nbs/00b_rows.ipynb #b000001a
+@patch
+def add(self:Rows, columns): # key -> list of values, all as long; of all keys that rows have
+    "Add rows by column."
+    for k, v in columns.items():
+        if k not in self.columns: self.columns[k] = _Column(self._n)
+        self.columns[k].extend(v)
+    self._n += len(v)
 
 # %% ../nbs/00b_rows.ipynb #b0000015
 def codes(
@@ -168,8 +186,9 @@ class FileRows(Mapping):
 
     def __setitem__(self, i, r):
         end = '.' + r['path'][len(i):] if r['path'].startswith(i) else '/' + r['path']
-        if 'hash' in r and r['hash'] is not None and not re.fullmatch('[0-9a-f]{32}', r['hash']): self.packed[i] = r; return
-        known = b'' if 'hash' not in r else b'-' if r['hash'] is None else bytes.fromhex(r['hash'])
+        try: known = b'' if 'hash' not in r else b'-' if r['hash'] is None else bytes.fromhex(r['hash'])
+        except ValueError: known = b'?'
+        if known not in (b'', b'-') and (len(known) != 16 or known.hex() != r['hash']): self.packed[i] = dict(r); return
         self.packed[i] = struct.pack('<qqB', r['size'], r['mtime_ns'], len(known)) + known + end.encode('utf-8', 'surrogateescape')
 
     def __getitem__(self, i):

@@ -12,7 +12,7 @@ __all__ = ['ALWAYS', 'FILES', 'WHOLE', 'MODELS', 'STAGES', 'OLD', 'PAIRS', 'PART
 import errno, itertools, json, os, re, secrets, shlex, struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from .files import NUMBER, UserError, atomic_path, content, inner, misfit, visible, weights_fault
+from .files import NUMBER, UserError, atomic_path, content, inner, misfit, parsed, visible, weights_fault
 from .rows import FileRows
 from .settings import FOLDERS, FREE, PAPER, PRESETS, STAGE_OF, anchored, check_settings
 
@@ -24,13 +24,16 @@ def look(files, # id -> Path
          progress=False): # show a bar when reading takes more than 2 seconds
     "List files as id -> dict(path, size in bytes, mtime_ns, hash). Only those whose path, size or time is not the known one are read"
     rows, known, todo, start = FileRows(), known or {}, [], f'{folder}{os.sep}'
-    for i, f in files.items():
+    def row(f):
         o = os.stat(f)
-        r = dict(path=str(f).removeprefix(start), size=o.st_size, mtime_ns=o.st_mtime_ns)
+        return dict(path=str(f).removeprefix(start), size=o.st_size, mtime_ns=o.st_mtime_ns)
+    if len(known) == len(files) and all('hash' in (o := known.get(i, {})) and row(f).items() <= o.items() for i, f in files.items()): return known # once in memory
+    for i, f in files.items():
+        r = row(f)
         if r.items() <= (old := known.get(i, {})).items(): r = old
         if hashes and 'hash' not in r: todo.append(i)
         rows[i] = r
-    if not todo: return known if rows == known else rows # once in memory
+    if not todo: return rows
     from tqdm.auto import tqdm
     with ThreadPoolExecutor(8) as pool, tqdm(total=len(todo), desc='inputs', unit='file', delay=2, disable=not progress) as bar:
         for start in range(0, len(todo), 4096): # so many wait for their turn
@@ -51,11 +54,11 @@ def place(folder, # an input folder
 def touched(rows, # id -> row, from `look`
             folder): # that they lie in
     "List the ids of recorded files that are gone, or of another size or time"
-    def same(r):
-        try: s = os.stat(os.path.join(folder, r['path']))
-        except OSError: return r['hash'] is None and not r['size'] # gone before it was recorded
-        return (s.st_size, s.st_mtime_ns) == (r['size'], r['mtime_ns'])
-    return [i for i, r in rows.items() if not same(r)]
+    def same(path, size, time, read):
+        try: s = os.stat(os.path.join(folder, path))
+        except OSError: return not read and not size # gone before it was recorded
+        return s.st_size == size and s.st_mtime_ns == time
+    return [i for i, *r in (rows if isinstance(rows, FileRows) else FileRows(rows)).stamps() if not same(*r)]
 
 # %% ../nbs/81_inputs.ipynb #ec2aa2af
 def compare(old, # id -> row, from `look`
@@ -90,7 +93,7 @@ def read_inputs(out): # a run folder
     f = Path(out)/'inputs.jsonl'
     try:
         with open(f, encoding='utf-8', newline='\n') as o:
-            lines = (json.loads(line) for line in o if line != '\n')
+            lines = (parsed(line) for line in o if line != '\n')
             if (head := next(lines, None)) is None: raise ValueError('it is empty')
             res = dict(settings=head['settings'], held=head['held'], roles={})
             for at in lines:

@@ -149,7 +149,7 @@ _PLAN = {'plan': str, 'settings': dict, 'gain': (*NUMBER, None), 'low?': (*NUMBE
 _GROUP = {'images': int, 'sample': [str], 'plans': [_PLAN], 'chosen': str, 'best': (str, None), 'why': str}
 _CROP = {'id': str, 'photograph': str, 'group': str, 'plan': str, **_JUDGED}
 _ROW = {'id': inner, 'kept': bool, 'reason': (str, None), 'scores': dict, **{f'{k}_file_name': inner for k in ('lq', 'restored', 'targets')},
-        'judged?': (_JUDGED, None), 'plan?': str, 'photograph?': str, 'paper?': (dict(kept=bool, reason=(str, None)), None)}
+        'judged?': (_JUDGED, None), 'vetoed?': (bool, None), 'plan?': str, 'photograph?': str, 'paper?': (dict(kept=bool, reason=(str, None)), None)}
 FILES = { # what a run writes about itself -> what each has; how it comes back when it is gone
     'pseudo/choice.json': (dict(settings=dict, trusted=bool, of={'*': str}, groups={'*': _GROUP}, rows=[_CROP]), 'chooses anew'),
     'pseudo/judge.json': ({'trusted?': bool, 'why?': (str, None), 'n?': int, 'auc?': (*NUMBER, None), 'sign?': (*NUMBER, None)}, 'makes it anew'),
@@ -161,7 +161,7 @@ FILES = { # what a run writes about itself -> what each has; how it comes back w
     'evaluation/oracle.json': (dict(settings=list, plans=[str], device=str, size=[int], seconds={'*': NUMBER}, bytes={'*': NUMBER}), 'measures anew'),
     'pseudo/metadata.jsonl': (_ROW, 'decides anew from the scores that are kept'),
     'pseudo/control.jsonl': (dict(id=str), 'compares anew'),
-    'pseudo/truth.jsonl': (dict(id=str, true=NUMBER), 'compares anew'),
+    'pseudo/truth.jsonl': (dict(id=inner, true=NUMBER), 'compares anew'),
     'pseudo/records-judged.jsonl': (dict(id=str, judged=_JUDGED), 'judges anew'),
     'pseudo/records-[0-9]*.jsonl': ({'id': inner, 'scores?': dict, 'plan?': str}, 'scores anew'),
     'failed*.jsonl': (dict(stage=str, id=inner, cause=str, reason=str), 'tries these images again'),

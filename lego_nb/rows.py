@@ -252,7 +252,10 @@ class Beside(Mapping):
 
 class Sides(Mapping):
     "NAME/ID -> what a part of `Beside` has of the id"
-    def __init__(self, pairs, *names): # `Beside`, a name for each of its parts
+    def __init__(self,
+        pairs, # `Beside`
+        *names, # one for each of its parts
+    ):
         self.ids, self.parts = pairs.ids, {n: o for n, o in zip(names, pairs.parts) if o is not None}
     def __getitem__(self, k): return self.parts[k.partition('/')[0]][k.partition('/')[2]]
     def __iter__(self): return (f'{n}/{i}' for i in self.ids for n in self.parts)

@@ -95,6 +95,7 @@ def read_inputs(out): # a run folder
         with open(f, encoding='utf-8', newline='\n') as o:
             lines = (parsed(line) for line in o if line != '\n')
             if (head := next(lines, None)) is None: raise ValueError('it is empty')
+            if wrong := misfit(head, dict(settings=dict, held=[str])): raise ValueError(wrong)
             res = dict(settings=head['settings'], held=head['held'], roles={})
             for at in lines:
                 files = FileRows((o['id'], {k: o[k] for k in ('path', 'size', 'mtime_ns', 'hash')}) for o in itertools.islice(lines, at['count']))

@@ -205,15 +205,19 @@ class Sweep:
     def kind(self, name, command, file, way, code, out, err, copy, data):
         was, printed, _ = self.undamaged(name, command)
         lines = [l for l in err.splitlines() if l.strip() and 'Warning' not in l]
-        names = Path(file).name in out + err or (Path(file).parent.name and f'{Path(file).parent}' in out + err)
+        names = Path(file).name in out + err or any(str(o) in err for o in Path(file).parents if len(o.parts) > 1) or (Path(file).parent.name and f'{Path(file).parent}' in out + err)
         if code == -1 or 'Traceback' in err: return 'fault: a traceback'
         if code and code == was and plain(out) == plain(printed): return 'same' # as without damage
         if code == 1 and command == 'lego_apply' and '  failed: ' in out: return 'said' # each image is named
+        if code == 2 and way == 'gone' and file.name == 'scores.csv' and 'nothing is judged yet' in err: return 'said' # what is not there has no name
         if code:
             if len(lines) != 1: return f'fault: {len(lines)} lines'
             if not names: return 'fault: the file is not named'
             return self.way_on(name, copy, file, lines[0])
         if way == 'gone' and command in ('lego_status', 'lego_report', 'lego_run --dry-run'): return 'same' # it says what is there
+        if command == 'lego_run --dry-run' and plain(out) != plain(printed) and not names: return self.way_on(name, copy, file, '') # it says what will be done anew: that must end as it would have
+        if command == 'lego_status' and way.endswith('judged null'): return 'same' # a row that no judge has seen is a whole one
+        if file.parts[0] == 'data' and file.suffix == '.png' and re.search(r'\d replaced', out): return 'said' # another image of the user's: it is taken in, and judged as it is
         if command in ('lego_status', 'lego_run --dry-run', 'lego_share'): return 'same' if plain(out) == plain(printed) else 'said' if names else 'fault: other words, and no word of the file'
         if command == 'lego_apply': return 'same' if plain(out) == plain(printed) else 'said' if names else 'fault: other words, and no word of the file'
         if command == 'lego_run':

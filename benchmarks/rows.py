@@ -57,14 +57,14 @@ def make(run, n):
 def parts(run):
     "Name -> what is measured"
     from lego_nb.commands import lego_evaluate, lego_gate, lego_report, lego_status
-    from lego_nb.evaluation import paired_test, read_scores, gains
-    def statistics():
-        rows = read_scores(run/'evaluation/scores.csv')
-        paired_test(gains(rows).values())
+    from lego_nb.evaluation import paired_test
     def tests():
         rng = random.Random(0)
         paired_test([rng.gauss(.1, 1) for _ in range(sum(1 for _ in (run/'pseudo/targets').iterdir()))])
-    return {'start': lambda: None, 'gate': lambda: lego_gate(out=str(run)), 'status': lambda: lego_status(out=str(run)),
+    def whole():
+        from lego_nb.inputs import check_whole
+        check_whole(run)
+    return {'start': lambda: None, 'check_whole': whole, 'gate': lambda: lego_gate(out=str(run)), 'status': lambda: lego_status(out=str(run)),
             'evaluate, nothing to do': lambda: lego_evaluate(out=str(run)), 'report': lambda: lego_report(out=str(run)),
             'paired test, a photograph each': tests}
 
@@ -85,13 +85,15 @@ def main():
     p.add_argument('--images', default='1000,10000,100000')
     p.add_argument('--out', help='Markdown')
     p.add_argument('--one', nargs=2, help=argparse.SUPPRESS)
+    p.add_argument('--make', nargs=2, help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.one: return one(Path(args.one[0]), args.one[1])
+    if args.make: return make(Path(args.make[0]), int(args.make[1]))
     found, names = {}, []
     for n in map(int, args.images.split(',')):
         with tempfile.TemporaryDirectory(prefix='rows-') as tmp:
             run = Path(tmp)/'run'
-            make(run, n)
+            subprocess.run([sys.executable, __file__, '--make', str(run), str(n)], check=True, stdout=subprocess.DEVNULL) # a child begins with its parent's peak
             for name in names or (names := [*parts(run)]):
                 r = subprocess.run([sys.executable, __file__, '--one', str(run), name], capture_output=True, text=True, env={**os.environ, 'TQDM_DISABLE': '1'})
                 if r.returncode: sys.exit(f'{name}, {n}: {r.stderr[-3000:]}')

@@ -9,6 +9,7 @@ __all__ = ['COLOURS', 'RATE', 'score_histogram', 'nearest', 'gate_widget', 'norm
 # %% ../nbs/47_calibration.ipynb #d13bcd84
 import torch
 import numpy as np
+from collections.abc import Mapping
 from dataclasses import replace
 from .files import UserError
 from .gate import GATES, _axis, _cells, _passing, bar, decide, gate_summary, judged, lower_is_better
@@ -177,6 +178,6 @@ def fit_own_niqe(
     sharpness=.75, # see `fit_niqe`
 ): # the name by which the gate knows it
     "Fit NIQE's statistics on one's own photographs. `UserError`: too few sharp blocks"
-    images = images.values() if isinstance(images, dict) else images
+    images = images.values() if isinstance(images, Mapping) else images
     stats = fit_niqe([i if torch.is_tensor(i) else read_image(i) for i in images], block, sharpness)
     return f'niqe:{save_niqe(dict(stats, block=torch.tensor(block)), path)}'

@@ -203,6 +203,8 @@ def judge_files(
     "Judge targets beside their restorations, some at once"
     def fits(size): return at_once(size, 16, 2**21)
     for ids in progress(batches(pairs, fits, lambda i: image_size(pairs[i][0]))):
+        if odd := [i for i in ids if 0 < min(size := image_size(pairs[i][1])) and size != image_size(pairs[i][0])]:
+            raise UserError(f'{pairs[odd[0]][1]} is not of the size of its restoration: remove it, and lego_run makes it anew')
         try: j = judge_pairs(judge, *(torch.stack([read_image(pairs[i][k]) for i in ids]) for k in (0, 1)))
         except UserError: j = None
         if j is None and len(ids) > 1:

@@ -7,11 +7,12 @@ __all__ = ['lego_run', 'lego_restore', 'lego_refine', 'lego_gate', 'lego_finetun
            'lego_status']
 
 # %% ../nbs/89_commands.ipynb #e419ac44
+import os
 from contextlib import nullcontext
 from fastcore.meta import delegates
 from pathlib import Path
 from .console import command, find_device, parse_shard
-from .files import UserError, each_record, first_few
+from .files import UserError, first_few
 from .holder import Holder, current, describe
 from .inputs import STAGES, again, begun, check_out, check_places, check_whole, default_out, read_config
 from .options import with_options
@@ -234,11 +235,11 @@ def lego_status(
     out, config = Path(out), read_config(out)
     if not config: raise UserError(f'{out}: no run here (no config.json); start one with lego_run --out {out}')
     check_whole(out)
-    def count(kind): return sum(1 for f in (out/'pseudo'/kind).rglob('[!.]*') if f.is_file())
-    s, kept = config['settings'], [r['kept'] for r in each_record(out/'pseudo/metadata.jsonl')]
+    def count(kind): return sum(not f.startswith('.') for _, _, names in os.walk(out/'pseudo'/kind) for f in names)
+    s, v = config['settings'], Verdict.of(out)
     print(f"{out}: preset {s['preset']}, restorer {s['restorer']}, oracle {s['oracle']}")
-    print(f"  restored {count('restored')}, refined {count('targets')}, gated {len(kept)}, kept {sum(kept)}")
-    for line in verdict_lines(Verdict.of(out)): print(f'  {line}')
+    print(f"  restored {count('restored')}, refined {count('targets')}, gated {v.count['gated']}, kept {v.count['kept']}")
+    for line in verdict_lines(v): print(f'  {line}')
     from lego_nb.controls import to_train
     run = Run(out, s)
     models = to_train(run.settings, run.data.own | dict.fromkeys(run.data.demo, 'data')) # which are not written here

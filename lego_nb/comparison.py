@@ -7,6 +7,7 @@ __all__ = ['METRICS', 'DISTANCES', 'UPSNR', 'matched', 'pair_folders', 'Comparis
 
 # %% ../nbs/63_comparison.ipynb #7e884be5
 import json, time, torch
+from collections.abc import Mapping
 from fastcore.basics import patch, store_attr
 from os.path import commonprefix
 from pathlib import Path
@@ -39,7 +40,7 @@ def pair_folders(
     reference=None, # folder, or dict id -> file; None: there is no truth
 ):                  # dict name -> dict id -> file, dict id -> reference or None, list of lines about what does not pair
     "Pair the images of several methods by name. `UserError`: nothing pairs."
-    def files(o): return o if isinstance(o, dict) else image_files(o)
+    def files(o): return o if isinstance(o, Mapping) else image_files(o)
     found,ref,said = {k: files(o) for k,o in results.items()},None if reference is None else files(reference),[]
     ids = set.union(*map(set, found.values())) if ref is None else set(ref)
     for k,made in found.items():

@@ -7,6 +7,7 @@ __all__ = ['TABLE8', 'crop_places', 'plan_crops', 'prepare', 'centre_crops', 're
 
 # %% ../nbs/18_crops.ipynb #1754251c
 import hashlib, itertools, math, torch
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fastcore.basics import chunked
 from pathlib import Path
@@ -80,7 +81,7 @@ def prepare(files,         # clean images: a folder, id -> Path, or what `read_l
             truth=True,    # write gt/ too; not for images that are to be learned from without it
 ) -> Path:                 # out
     "Write PNG crops of clean images, or what is missing. `UserError`: `out` holds another set."
-    if not isinstance(files, dict): files = image_files(files)
+    if not isinstance(files, Mapping): files = image_files(files)
     files, out = {id: f[1] if isinstance(f, tuple) else f for id, f in files.items()}, Path(out)
     facts = dict(degradation=degradation, crop=crop, count=count, scale=scale, seed=seed, centre=centre, truth=truth, images=_digest(files))
     lower(torch.zeros(1, 3, 64, 64), degradation, ['0'], scale=scale)  # a wrong name writes nothing

@@ -8,8 +8,9 @@ __all__ = ['CROPS', 'LQ_NAMES', 'GT_NAMES', 'photograph_of', 'mark_crops', 'coun
            'check_disjoint', 'Pairs', 'lower', 'Degraded', 'centre_crop']
 
 # %% ../nbs/15_datasets.ipynb #5e58591c
-import hashlib, json, re, torch
+import hashlib, json, os, re, torch
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fastcore.basics import patch, store_attr
 from pathlib import Path
@@ -18,6 +19,7 @@ from .degrade import degrade
 from .files import Unreadable, UserError, content, image_files, leave_out, readable, walk_files, write_json
 from .images import image_seed, quantize, read_image
 from .pictures import picture_size
+from .rows import Beside
 
 # %% ../nbs/15_datasets.ipynb #45d6853d
 CROPS = 'crops.json', 'prepared.json', 'demo.json'
@@ -37,10 +39,15 @@ def mark_crops(folder,  # of images named NAME-TOP-LEFT, or above such folders
 
 # %% ../nbs/15_datasets.ipynb #3662906b
 def counted_as(id,              # of an image
-               *files) -> str:  # its files, tensors or None
+               *files,          # its files, tensors or None
+               known=None) -> str:  # dict that keeps what was found of each folder, where many images are asked for at once
     "Return the photograph that an image counts as in statistics: its own id, unless its folder is noted to hold crops."
-    places = [p for f in files if isinstance(f, (str, Path)) for p in [*Path(f).absolute().parents][:4 + id.count('/')]]
-    return photograph_of(id) if any((p/name).is_file() for p in dict.fromkeys(places) for name in CROPS) else id
+    above, known = 4 + id.count('/'), {} if known is None else known
+    def noted(folder): return any((p/name).is_file() for p in [folder, *folder.parents][:above] for name in CROPS)
+    for key in {(os.path.dirname(f), above) for f in files if isinstance(f, (str, Path))}:
+        if key not in known: known[key] = noted(Path(key[0]).absolute())
+        if known[key]: return photograph_of(id)
+    return id
 
 # %% ../nbs/15_datasets.ipynb #a86357ee
 def same_settings(settings,  # dict of what JSON holds
@@ -92,7 +99,7 @@ def paired_files(folder,           # holds lq/ and gt/, or two of the other name
     x, y = _files(lq, role), _files(gt, role)
     alone = [f'{lq.name}/{i}' for i in x if i not in y] + [f'{gt.name}/{i}' for i in y if i not in x]
     if alone: raise UserError(f'{tree}; {len(alone)} without a partner: {", ".join(alone[:3])}.')
-    return {id: (x[id], y[id]) for id in x}
+    return Beside(x, y)
 
 # %% ../nbs/15_datasets.ipynb #71f4d21e
 def unpaired_files(folder,      # of images, or with lq/ inside
@@ -144,7 +151,7 @@ def check_pairs(pairs,        # id -> (lq Path, gt Path), as `paired_files` give
         (w, h, grey), (W, H, other) = picture_size(lq), picture_size(gt)
         if (W, H) != (w*scale, h*scale): return f'{id}: lq {w}×{h}, gt {W}×{H}'
         if colour and grey != other: return f'{id}: {"lq" if grey else "gt"} is grey, {"gt" if grey else "lq"} has colour'
-    rows = [(id, *p) for id, p in pairs.items()] if isinstance(pairs, dict) else pairs.items
+    rows = [(id, *p) for id, p in pairs.items()] if isinstance(pairs, Mapping) else pairs.items
     is_file = lambda o: isinstance(o, (str, Path))
     clean = [r[-1] for r in rows if is_file(r[-1]) and (len(r) == 2 or r[1] is None)]
     rows = [r for r in rows if len(r) == 3 and all(map(is_file, r[1:]))]
@@ -164,7 +171,7 @@ def check_disjoint(decode=False,  # compare pixels, not bytes: slower, finds cop
                    **splits,      # name=list of files (or a dict of id -> file): the splits to compare
 ) -> int:                         # files compared
     "Compare splits. `UserError` names the first images that stand in two; copies within a split pass."
-    files = [(split, path) for split, paths in splits.items() for path in (paths.values() if isinstance(paths, dict) else paths)]
+    files = [(split, path) for split, paths in splits.items() for path in (paths.values() if isinstance(paths, Mapping) else paths)]
     if decode: keys = lambda path: picture_size(path)[:2], _pixels
     else: keys = lambda path: Path(path).stat().st_size or object(), lambda path: content(path) or object()  # empty files are no copies
     twins = [files]
@@ -184,7 +191,7 @@ class Pairs(torch.utils.data.Dataset):
                  augment=False,  # random flips, and transposition where the image is square
                  seed=0,         # of the crops that indexing draws
                  cache_mb=512):  # room for decoded images
-        if isinstance(items, dict): items = [(id, *pair) for id, pair in items.items()]
+        if isinstance(items, Mapping): items = [(id, *pair) for id, pair in items.items()]
         self.items, self.cache, self.room, self.broken = list(items), {}, cache_mb*2**20, set()
         store_attr('crop,augment,seed')
     def __len__(self): return len(self.items)

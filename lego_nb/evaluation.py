@@ -86,8 +86,11 @@ def evaluate_model(
 # %% ../nbs/60_evaluation.ipynb #b6b24669
 COLUMNS = 'model', 'split', 'photograph', 'image', 'seed', 'metric', 'value'
 
-def _score(row): # every name once in memory
-    return {**{k: sys.intern(row[k]) for k in COLUMNS[:4]}, 'seed': int(row['seed']), 'metric': sys.intern(row['metric']), 'value': float(row['value'])}
+def _scored(rows, lines, head): # every name once in memory
+    "Add lines of a scores file to `Rows`"
+    if not lines: return
+    by, kinds = dict(zip(head, zip(*lines, strict=True))), dict(seed=int, value=float)
+    rows.add({k: [*map(kinds.get(k, sys.intern), by[k])] for k in COLUMNS})
 
 def _ends(path):
     with open(path, 'rb') as f: return f.seek(0, 2) > 0 and f.seek(-1, 2) >= 0 and f.read() == b'\n'
@@ -98,18 +101,21 @@ def read_scores(
 ): # `Rows`, numbers as numbers
     "Read the rows of a scores file. `UserError`: there is none, it is another file, or its end is missing."
     try:
-        whole, rows, last = _ends(path), Rows(), None
+        whole, rows = _ends(path), Rows()
         if not (whole or torn): raise UserError(f'{path}: its end is missing; lego_evaluate scores anew what it lacks')
-        for r in each_row(path):
-            if last: rows.append(_score(last))
-            last = r
-        if last and whole: rows.append(_score(last))
+        lines = filter(None, each_row(path, csv.reader))
+        head, some = next(lines, []), []
+        for line in lines:
+            if len(some) > 4096: some = _scored(rows, some, head) or []
+            some.append(line)
+        _scored(rows, some if whole else some[:-1], head)
         return rows
     except FileNotFoundError: raise UserError(f'no scores in {path}: run the evaluation first') from None
     except UserError: raise
     except (KeyError, ValueError, TypeError):
         raise UserError(f'{path}: not a scores file, its columns are {", ".join(COLUMNS)}; remove it, and lego_evaluate scores anew') from None
 
+# %% ../nbs/60_evaluation.ipynb #b6b2466a
 def incomplete(
     rows:list, # from `read_scores`
 ): # list of (model, split)
@@ -207,7 +213,7 @@ def paired_test(
     def flipped(size): return d*(2*rng.integers(0, 2, size, dtype=np.int8) - 1)
     if not d.any(): return 1.
     if 2**len(d) <= n: return float(permutation_test((d,), mean, permutation_type='samples', vectorized=True, n_resamples=n).pvalue)
-    return float(monte_carlo_test(d, flipped, mean, vectorized=True, n_resamples=n, batch=max(1, 2**21//len(d))).pvalue)
+    return float(monte_carlo_test(d, flipped, mean, vectorized=True, n_resamples=n, batch=max(4, 2**21//len(d)//4*4)).pvalue) # by fours, so that the draws are those of one batch
 
 # %% ../nbs/60_evaluation.ipynb #60a0c001
 def paired_gain(

@@ -12,7 +12,7 @@ __all__ = ['ALWAYS', 'FILES', 'WHOLE', 'MODELS', 'STAGES', 'OLD', 'PAIRS', 'PART
 import errno, itertools, json, os, re, secrets, shlex, struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from .files import NUMBER, UserError, atomic_path, content, inner, misfit, visible, weights_fault
+from .files import NUMBER, UserError, atomic_path, content, inner, misfit, parsed, visible, weights_fault
 from .rows import FileRows
 from .settings import FOLDERS, FREE, PAPER, PRESETS, STAGE_OF, anchored, check_settings
 
@@ -24,13 +24,16 @@ def look(files, # id -> Path
          progress=False): # show a bar when reading takes more than 2 seconds
     "List files as id -> dict(path, size in bytes, mtime_ns, hash). Only those whose path, size or time is not the known one are read"
     rows, known, todo, start = FileRows(), known or {}, [], f'{folder}{os.sep}'
-    for i, f in files.items():
+    def row(f):
         o = os.stat(f)
-        r = dict(path=str(f).removeprefix(start), size=o.st_size, mtime_ns=o.st_mtime_ns)
+        return dict(path=str(f).removeprefix(start), size=o.st_size, mtime_ns=o.st_mtime_ns)
+    if len(known) == len(files) and all('hash' in (o := known.get(i, {})) and row(f).items() <= o.items() for i, f in files.items()): return known # once in memory
+    for i, f in files.items():
+        r = row(f)
         if r.items() <= (old := known.get(i, {})).items(): r = old
         if hashes and 'hash' not in r: todo.append(i)
         rows[i] = r
-    if not todo: return known if rows == known else rows # once in memory
+    if not todo: return rows
     from tqdm.auto import tqdm
     with ThreadPoolExecutor(8) as pool, tqdm(total=len(todo), desc='inputs', unit='file', delay=2, disable=not progress) as bar:
         for start in range(0, len(todo), 4096): # so many wait for their turn
@@ -51,11 +54,11 @@ def place(folder, # an input folder
 def touched(rows, # id -> row, from `look`
             folder): # that they lie in
     "List the ids of recorded files that are gone, or of another size or time"
-    def same(r):
-        try: s = os.stat(os.path.join(folder, r['path']))
-        except OSError: return r['hash'] is None and not r['size'] # gone before it was recorded
-        return (s.st_size, s.st_mtime_ns) == (r['size'], r['mtime_ns'])
-    return [i for i, r in rows.items() if not same(r)]
+    def same(path, size, time, read):
+        try: s = os.stat(os.path.join(folder, path))
+        except OSError: return not read and not size # gone before it was recorded
+        return s.st_size == size and s.st_mtime_ns == time
+    return [i for i, *r in (rows if isinstance(rows, FileRows) else FileRows(rows)).stamps() if not same(*r)]
 
 # %% ../nbs/81_inputs.ipynb #ec2aa2af
 def compare(old, # id -> row, from `look`
@@ -90,8 +93,9 @@ def read_inputs(out): # a run folder
     f = Path(out)/'inputs.jsonl'
     try:
         with open(f, encoding='utf-8', newline='\n') as o:
-            lines = (json.loads(line) for line in o if line != '\n')
+            lines = (parsed(line) for line in o if line != '\n')
             if (head := next(lines, None)) is None: raise ValueError('it is empty')
+            if wrong := misfit(head, dict(settings=dict, held=[str])): raise ValueError(wrong)
             res = dict(settings=head['settings'], held=head['held'], roles={})
             for at in lines:
                 files = FileRows((o['id'], {k: o[k] for k in ('path', 'size', 'mtime_ns', 'hash')}) for o in itertools.islice(lines, at['count']))
@@ -146,7 +150,7 @@ _PLAN = {'plan': str, 'settings': dict, 'gain': (*NUMBER, None), 'low?': (*NUMBE
 _GROUP = {'images': int, 'sample': [str], 'plans': [_PLAN], 'chosen': str, 'best': (str, None), 'why': str}
 _CROP = {'id': str, 'photograph': str, 'group': str, 'plan': str, **_JUDGED}
 _ROW = {'id': inner, 'kept': bool, 'reason': (str, None), 'scores': dict, **{f'{k}_file_name': inner for k in ('lq', 'restored', 'targets')},
-        'judged?': (_JUDGED, None), 'plan?': str, 'photograph?': str, 'paper?': (dict(kept=bool, reason=(str, None)), None)}
+        'judged?': (_JUDGED, None), 'vetoed?': (bool, None), 'plan?': str, 'photograph?': str, 'paper?': (dict(kept=bool, reason=(str, None)), None)}
 FILES = { # what a run writes about itself -> what each has; how it comes back when it is gone
     'pseudo/choice.json': (dict(settings=dict, trusted=bool, of={'*': str}, groups={'*': _GROUP}, rows=[_CROP]), 'chooses anew'),
     'pseudo/judge.json': ({'trusted?': bool, 'why?': (str, None), 'n?': int, 'auc?': (*NUMBER, None), 'sign?': (*NUMBER, None)}, 'makes it anew'),
@@ -158,7 +162,7 @@ FILES = { # what a run writes about itself -> what each has; how it comes back w
     'evaluation/oracle.json': (dict(settings=list, plans=[str], device=str, size=[int], seconds={'*': NUMBER}, bytes={'*': NUMBER}), 'measures anew'),
     'pseudo/metadata.jsonl': (_ROW, 'decides anew from the scores that are kept'),
     'pseudo/control.jsonl': (dict(id=str), 'compares anew'),
-    'pseudo/truth.jsonl': (dict(id=str, true=NUMBER), 'compares anew'),
+    'pseudo/truth.jsonl': (dict(id=inner, true=NUMBER), 'compares anew'),
     'pseudo/records-judged.jsonl': (dict(id=str, judged=_JUDGED), 'judges anew'),
     'pseudo/records-[0-9]*.jsonl': ({'id': inner, 'scores?': dict, 'plan?': str}, 'scores anew'),
     'failed*.jsonl': (dict(stage=str, id=inner, cause=str, reason=str), 'tries these images again'),
@@ -206,18 +210,21 @@ def _links_out(root):
                 if not os.path.realpath(e.path).startswith(whole + os.sep): yield e.path
             elif e.is_dir() and e.name not in ('data', '.held'): places.append(e.path)
 
+# %% ../nbs/81_inputs.ipynb #da00000a
 MODELS = 'adapted', 'old-pairs', 'supervised'
 
 def _damaged(root):
     "Files of a run folder, or of a round, that are damaged: path, why, what is to be removed, what then makes it anew"
+    told, own, choice = (root/o for o in ('pseudo/judge.json', 'checkpoints/judge/judge.safetensors', 'pseudo/choice.json'))
     for pattern, (spec, way) in FILES.items():
         for f in sorted(root.glob(pattern)):
-            if (wrong := _json_fault(f, spec)) and os.path.lexists(f): yield f, wrong, [f] if way else [f, root/'checkpoints', root/'evaluation'], way or 'adapts anew'
+            if not ((wrong := _json_fault(f, spec)) and os.path.lexists(f)): continue
+            if f.name == 'judge.json' and own.exists() and choice.exists(): yield f, wrong, [f, choice], 'chooses anew' # which is of the judge that it tells of
+            else: yield f, wrong, [f] if way else [f, root/'checkpoints', root/'evaluation'], way or 'adapts anew'
     for d in (d for d in sorted((root/'checkpoints').glob('[!.]*')) if d.name in MODELS or (d/'config.json').is_file()):
         if wrong := model_fault(d): yield *wrong, [d], 'trains it anew'
     for name, whole in dict(scores=False, targets=True).items():
         if (f := root/f'evaluation/{name}.csv').exists() and (wrong := _table_fault(f, whole)): yield f, wrong, [f], 'scores anew'
-    told, own, choice = (root/o for o in ('pseudo/judge.json', 'checkpoints/judge/judge.safetensors', 'pseudo/choice.json'))
     if own.exists() and not told.exists() and choice.exists(): yield told, 'missing', [choice], 'chooses anew'
     if told.exists() and json.loads(told.read_text(encoding='utf-8')).get('calibrated') and (wrong := weights_fault(own)): yield own, wrong, [own, told, choice], 'chooses anew'
     if (f := root/'pseudo/dot.safetensors').exists() and (wrong := weights_fault(f)): yield f, wrong, [f], 'fits it anew'

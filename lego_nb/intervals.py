@@ -15,12 +15,13 @@ def bootstrap_ci(
     values, # one number for each photograph
     n=2000, # draws
 ): # mean, low, high
-    "Find the 95 % percentile interval of the mean over photographs. `UserError`: no values."
+    "Find the 95 % percentile interval of the mean over photographs; of more than 20,000 the normal one. `UserError`: no values."
     from scipy.stats import bootstrap
     v = np.asarray(list(values), float)
     if not len(v): raise UserError('no values to average: are there photographs in this split?')
     if len(v) == 1: return (float(v[0]),)*3
-    batch = max(1, 2**21//len(v))
+    if len(v) > 20_000: return float(v.mean()), *map(float, v.mean() + np.array([-1, 1])*1.959964*v.std()/len(v)**.5)
+    batch = max(1, 2**18//len(v))
     found = bootstrap((v,), np.mean, n_resamples=n, batch=batch, vectorized=True, method='percentile', rng=np.random.default_rng(0))
     return float(v.mean()), *map(float, found.confidence_interval)
 

@@ -7,7 +7,7 @@ __all__ = ['Split', 'LAYOUTS', 'TRUTH_NAMES', 'expected_tree', 'read_layout', 'f
            'read_prompts']
 
 # %% ../nbs/17_layouts.ipynb #ec552104
-import itertools, json, os, re, unicodedata
+import functools, itertools, json, os, re, unicodedata
 from collections import namedtuple
 from pathlib import Path
 from .datasets import GT_NAMES, first_names, has_pairs, paired_files, unpaired_files
@@ -179,14 +179,14 @@ def check_loose(folder,         # of unlabelled images in which `find_layout` fo
     "Refuse truth among unlabelled images. `UserError` names a subfolder that speaks of it."
     folder = Path(folder)
     root = next((o for o in sorted(folder.glob('*')) if o.is_dir() and o.name.lower() == 'lq'), folder)  # only that is read then
-    def key(path): return re.sub(r'\D', '', path.stem) or path.stem  # blur_1.png and gt_1.png are a pair
-    def speaks(path):
-        parts = path.parent.relative_to(root).parts
-        return next((root.joinpath(*parts[:k + 1]) for k, o in enumerate(parts) if speaks_of_truth(o, layout)), None)
-    places = {path: speaks(path) for path in image_files(root).values()}
-    others = {key(path) for path, sub in places.items() if sub is None}
-    sub = next((sub for path, sub in places.items() if sub and key(path) in others), None)
-    if sub is None: return
+    def key(id): return re.sub(r'\D', '', stem := id.rpartition('/')[2]) or stem  # blur_1.png and gt_1.png are a pair
+    @functools.lru_cache(None)
+    def speaks(place): return next((k for k, o in enumerate(place.split('/')) if o and speaks_of_truth(o, layout)), None) # at which depth
+    files = image_files(root)
+    places = {i: depth for i in files if (depth := speaks(i.rpartition('/')[0])) is not None}
+    others = {key(i) for i in files if i not in places} if places else ()
+    if not (found := next((i for i in places if key(i) in others), None)): return
+    sub = root.joinpath(*files[found].relative_to(root).parts[:places[found] + 1])
     tree = expected_tree(layout, split, folder, False) if layout else f'{folder}/NAME.png'
     raise UserError(f'{role}: expected {tree}; {folder} is another tree, and {sub} looks like truth ({first_names(sub)}): '
                     'unlabelled images must not contain it; name the folder of the degraded images.')

@@ -7,6 +7,7 @@ __all__ = ['NOISE_PRESETS', 'noise_settings', 'adapt_noise', 'lego_noise_adaptat
 
 # %% ../nbs/75_noise_adaptation.ipynb #9764dff8
 import copy, os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from .console import bars, command, find_device
@@ -32,7 +33,7 @@ def noise_settings(
 def _unpaired(images):
     "Make a dataset of images without targets; the image stands where the target would"
     from lego_nb.datasets import Pairs
-    if isinstance(images, dict): return Pairs([(id, o, o) for id, o in images.items()])
+    if isinstance(images, Mapping): return Pairs([(id, o, o) for id, o in images.items()])
     if not isinstance(images, Pairs) or hasattr(images, 'complete'): return images
     alone = copy.copy(images)
     alone.items = [(id, lq, lq) for id, lq, *_ in images.items]

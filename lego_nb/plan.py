@@ -15,9 +15,10 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from statistics import fmean, median
 from .console import duration, free_memory
-from .files import UserError, read_jsonl
+from .files import UserError, each_record
 from .folder_map import image_size, tile_count
 from .inputs import read_config
+from .rows import distinct
 from .run_choice import by_judge, controlled, crop_side, kept_all, read_choice, tried_plans
 from .run_folder import Run, pending
 from .settings import FOLDERS, check_inputs
@@ -114,9 +115,9 @@ def refine_seconds(s, # settings
 # %% ../nbs/88_plan.ipynb #87ba7fa9
 def own_rates(run): # `Run`
     "Read what a run has measured of itself: stage -> (seconds per image, target or iteration; source)"
-    made = [r['seconds'] for f in (run/'pseudo').glob('records-*.jsonl') for r in read_jsonl(f) if r.get('seconds')]
+    made = [r['seconds'] for f in (run/'pseudo').glob('records-*.jsonl') for r in each_record(f) if r.get('seconds')]
     found = {'refine': (median(made), f"{len(made)} records of this run")} if made else {}
-    for r in read_jsonl(run/'times.jsonl'):
+    for r in each_record(run/'times.jsonl'):
         kind = r['stage'].split()[0]
         if r.get('n') and kind not in ('refine', 'gate'): found[kind] = r.get('work', r['seconds'])/r['n'], "this run's times.jsonl"
     return found
@@ -152,7 +153,7 @@ def _judging(run, parts, models, marks):
     f, pairs, ood = run/'evaluation/scores.csv', len(parts.get('id_pairs', parts.get('anchors', ()))), parts.get('test') or parts.get('ood', {})
     held = min(run.settings['hold_out'], max(1, pairs//10)) if 'test_id' not in parts and pairs > 1 else 0
     n = dict(ood=len(ood) if parts.get('test') else min(16, len(ood)), **{'anchors' if 'anchors' in parts and 'test_id' not in parts else 'id': len(parts.get('test_id', ())) or held})
-    scored = {(r['model'], r['split']) for r in read_scores(f)} if f.exists() else set()
+    scored = distinct(read_scores(f), 'model', 'split') if f.exists() else ()
     stay = {(m, k) for m, k in scored if not {f'judge {m}', f'judge {k}', f'finetune {m}'} & {*marks}}
     new = [(m, k) for m in models for k in n if n[k] and (m, k) not in stay]
     who, where = ([o for o in names if not new or o in {pair[j] for pair in new}] for j, names in enumerate((models, filter(n.get, n))))
@@ -192,7 +193,7 @@ def stage_counts(run, # `Run`
         if crops: made = min(len(ids), sum(1 for _ in (run/f'pseudo/{kind}').rglob('[!.]*.png')))
         return f'{what}: {len(ids) - made} to do, {made} there', len(ids) - made, [sizes[i] for i in ids]
     mine, control = run.mine(sizes), run.mine(controlled(run, [*sizes]))
-    judged = {r['id'] for r in read_jsonl(run/'pseudo/metadata.jsonl')} - {*gone}
+    judged = {r['id'] for r in each_record(run/'pseudo/metadata.jsonl')} - {*gone}
     fresh = len(sizes) if 'gate' in marks else max(0, len(sizes) - len(judged)) if crops else len(sizes.keys() - judged)
     train, nlm = to_train(s, run.data), NLM[:1 + (restorer_facts(s['restorer'])[1] == 1)] if 'non-local-means' in asked(s) else ()
     models = ['unadapted', *(m for m, why in train.items() if not why), *[INFERENCE]*('oracle' in asked(s)), *nlm]

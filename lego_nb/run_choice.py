@@ -179,7 +179,8 @@ def settle_choice(
         if read_choice(run): return
         s, (groups, drawn, ids) = run.settings, sampled(run)
         plans, truth = tried_plans(s), image_files(run.data['ood_truth']) if run.data['ood_truth'] else {}
-        restored = {i: run/f'pseudo/restored/{i}.png' for i in ids if not run.missing('restored', [i])}
+        lost = {*run.missing('restored', ids)}
+        restored = {i: run/f'pseudo/restored/{i}.png' for i in ids if i not in lost}
         made_by, at = _made_by(s), hashlib.sha256()
         at.update(json.dumps(made_by, sort_keys=True).encode())
         for i in restored: at.update(restored[i].read_bytes())
@@ -237,8 +238,8 @@ def keep_or_veto(
     from lego_nb.choice import decide_by_judge
     from lego_nb.datasets import counted_as
     ids, done, files = [*pluck(rows, 'id')], decisions(run), run.data.ood_files()
-    told = judge_targets(run, ids)
-    for k, of in dict(photograph=lambda i: counted_as(i, files[i]), plan=lambda i: done[i].plan.name, group=lambda i: done[i].group, judged=told.get).items():
+    told, known = judge_targets(run, ids), {}
+    for k, of in dict(photograph=lambda i: counted_as(i, files[i], known=known), plan=lambda i: done[i].plan.name, group=lambda i: done[i].group, judged=told.get).items():
         put(rows, k, map(of, ids))
     chosen = {i for i, o in done.items() if o.judged and not run.settings['go_on']}
     return decide_by_judge(rows, run.gate_settings(), run.settings['veto'], chosen)
@@ -285,7 +286,8 @@ def controlled(
     done, folder = decisions(run) or {}, Path(run.data['ood'] or run.data['restored'] or '')
     ids = [i for i in ids if i not in done or not (done[i].plan.keeps or done[i].plan.nlm)]
     gone = {*run.missing('control', ids)}
-    return spread({i: counted_as(i, folder/i) for i in ids}, run.settings['control_images'], [i for i in ids if i not in gone])
+    known = {}
+    return spread({i: counted_as(i, f'{folder}/{i}', known=known) for i in ids}, run.settings['control_images'], [i for i in ids if i not in gone])
 
 # %% ../nbs/79_run_choice.ipynb #ca790023
 def left_alone(

@@ -7,10 +7,12 @@ __all__ = ['ROLES', 'RunData']
 
 # %% ../nbs/84_run_data.ipynb #9e2cfa05
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from fastcore.basics import patch, store_attr
 from .console import find_device
 from .files import UserError, cure, image_files, left_out
+from .rows import Beside, Sides, first, only
 from .settings import FOLDERS, anchored
 
 # %% ../nbs/84_run_data.ipynb #f4ddbbba
@@ -106,7 +108,7 @@ def _plain(self:RunData, name, role):
     folder, plan = self[name], _table8(self, name)
     if name == 'ood': check_loose(folder, plan.get('layout'))
     if name == 'ood' or (role == 'test' and not has_pairs(folder)):
-        return {i: (f, None) for i, f in unpaired_files(folder, role).items()}
+        return Beside(unpaired_files(folder, role), None)
     try: return paired_files(folder, role)
     except UserError as e:
         if not plan or has_pairs(folder): raise
@@ -116,7 +118,8 @@ def _plain(self:RunData, name, role):
 @patch
 def ood_files(self:RunData):
     "The unlabelled images, id -> file, at most `first_n`"
-    return {i: lq for i, (lq, _) in list(self.part('ood').items())[:self.settings['first_n']]}
+    pairs = self.part('ood')
+    return first(self.settings['first_n'], pairs.parts[0] if isinstance(pairs, Beside) else {i: lq for i, (lq, _) in pairs.items()})
 
 @patch
 def prompts(self:RunData):
@@ -190,8 +193,8 @@ def test_sets(self:RunData):
     res = {split: self.part(name) for split, name in dict(ood='test', id='test_id').items() if self[name]}
     if not self['test_id']: res |= {k: v for k, v in (dict(anchors=_held_anchors(self)) if self.anchored else dict(id=self.held_out())).items() if v}
     if 'ood' not in res:
-        mine = [(i, (f, None)) for i, f in self.ood_files().items() if (self.out/f'pseudo/restored/{i}.png').exists()]
-        res['ood'] = dict(mine[:16])
+        mine = ((i, (f, None)) for i, f in self.ood_files().items() if (self.out/f'pseudo/restored/{i}.png').exists())
+        res['ood'] = dict(islice(mine, 16))
     return res
 
 # %% ../nbs/84_run_data.ipynb #6a824d56
@@ -206,10 +209,9 @@ def sources(self:RunData): # option -> dict(folder, files: id -> Path)
         elif name == 'ood' and not self.cut(name): files = self.ood_files()
         else:
             pairs = self.part(name, uncut=self.cut(name))
-            files = {f'{side}/{i}': f for i, pair in pairs.items() for side, f in zip(('lq', 'gt'), pair) if f}
+            files = Sides(pairs, 'lq', 'gt') if isinstance(pairs, Beside) else {f'{side}/{i}': f for i, pair in pairs.items() for side, f in zip(('lq', 'gt'), pair) if f}
         res[name] = dict(folder=self[name], files=files)
-    for name in {'restored', 'ood_truth'} & {*res} if not self.cut('ood') else (): # of images that are used
-        res[name]['files'] = {i: f for i, f in res[name]['files'].items() if i in res['ood']['files']}
+    for name in {'restored', 'ood_truth'} & {*res} if not self.cut('ood') else (): res[name]['files'] = only(res[name]['files'], res['ood']['files'])
     return res
 
 # %% ../nbs/84_run_data.ipynb #c4712f53

@@ -13,7 +13,7 @@ from datetime import timedelta
 from fastcore.basics import patch, store_attr
 from pathlib import Path
 from .console import bars, cause, duration, find_device, reason
-from .files import UserError, append_jsonl, each_record, left_out, on_disk, read_jsonl, visible, write_json, write_jsonl
+from .files import UserError, append_jsonl, each_record, lacking, left_out, on_disk, read_jsonl, visible, write_json, write_jsonl
 from .holder import describe
 from .inputs import OLD, PAIRS, STAGES, again, begun, compare, look, new_command, option, place, read_config, read_inputs, refuse_difference, said, stage_of, touched, write_inputs
 from .run_data import RunData
@@ -89,7 +89,7 @@ def turn(self:Run):
 def missing(self:Run, kind, # restored, targets or control
             ids): # of images
     "Those of `ids` that have no image in pseudo/`kind`"
-    return [i for i in ids if not (self/f'pseudo/{kind}/{i}.png').exists()]
+    return lacking(self/f'pseudo/{kind}', ids)
 
 @patch
 def anew(self:Run):

@@ -72,7 +72,8 @@ def refine(run): # `Run`
 def _refine_files(run):
     "Restorations of this process's share, and those of them that get a control"
     ids, plans = list(run.data.ood_files()), plan_each(run)
-    files = {i: run/f'pseudo/restored/{i}.png' for i in run.mine(ids) if not run.missing('restored', [i]) and not plans[i].keeps}
+    lost = {*run.missing('restored', run.mine(ids))}
+    files = {i: run/f'pseudo/restored/{i}.png' for i in run.mine(ids) if i not in lost and not plans[i].keeps}
     return files, {i: files[i] for i in controlled(run, ids) if i in files}
 
 # %% ../nbs/87_stages.ipynb #e790b620
@@ -98,7 +99,8 @@ def gate(run): # `Run`
     from lego_nb.drift import drift_line
     from lego_nb.gate import score_rows
     files, anew = run.data.ood_files(), run.anew()
-    ids, judged = [i for i in files if not run.missing('targets', [i])], {r['id'] for r in each_record(run/'pseudo/metadata.jsonl')}
+    lost, judged = {*run.missing('targets', files)}, {r['id'] for r in each_record(run/'pseudo/metadata.jsonl')}
+    ids = [i for i in files if i not in lost]
     if judged and judged >= set(ids) and 'gate' not in anew and not (run.settings['go_on'] and left_alone(run)):
         run.say('Stage 1  gate: nothing to do')
         return _control(run) if 'control' in anew or comparison_lost(run) else None

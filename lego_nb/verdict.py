@@ -52,13 +52,16 @@ def _sampled(choice):
     chosen = {g: o['chosen'] for g, o in choice.get('groups', {}).items()}
     return [dict(r, kept=True, vetoed=False) for r in choice.get('rows', ()) if r['plan'] == chosen.get(r['group']) != 'keep']
 
-def _targets(folder, choice):
-    "The judged targets of a run, flat"
+def _targets(folder, choice, count):
+    "The judged targets of a run, flat; how many are gated and kept goes to a `Counter`"
     truth = {r['id']: r['true'] for r in each_record(folder/'pseudo/truth.jsonl')}
     of = {r['id']: r['photograph'] for r in choice.get('rows', ())}
+    def counted(r):
+        count.update(gated=1, kept=bool(r.get('kept')))
+        return r
     return Rows(dict(id=r['id'], photograph=r.get('photograph') or of.get(r['id'], r['id']), group=r.get('group'), plan=r.get('plan'), kept=r.get('kept'),
                  reason=r.get('reason'), vetoed=r.get('vetoed'), paper=r.get('paper'), true=truth.get(r['id']), **r['judged'])
-            for r in each_record(folder/'pseudo/metadata.jsonl') if r.get('judged') and r.get('plan') != 'keep')
+            for r in map(counted, each_record(folder/'pseudo/metadata.jsonl')) if r.get('judged') and r.get('plan') != 'keep')
 
 # %% ../nbs/69_verdict.ipynb #6645a572
 @dataclass
@@ -69,15 +72,16 @@ class Verdict:
     groups:dict  # name -> images, sample, plans, chosen, why; of `choice.json`
     judge:dict   # what is known of the judge; of `judge.json`
     stopped:str  # why the model is left as it is, or None
+    count:Counter=None # how many targets are `gated`, and `kept`
 
     @classmethod
     def of(cls, folder): # a run folder
         "Read what a run folder knows. `UserError`: a file of it is damaged"
         folder = Path(folder)
         choice, end = _read(folder/'pseudo/choice.json'), _read(folder/'verdict.json')
-        rows = _targets(folder, choice)
+        rows = _targets(folder, choice, count := Counter())
         return cls(rows or _sampled(choice), not rows, choice.get('groups', {}), _read(folder/'pseudo/judge.json'),
-                   end.get('reason') if end.get('adapted') is False else None)
+                   end.get('reason') if end.get('adapted') is False else None, count)
 
     @property
     def trusted(self): # whether the judge has a say

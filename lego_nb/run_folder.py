@@ -32,11 +32,9 @@ class Run:
         root=None, # of a round: the folder of the whole run
     ):
         store_attr('settings,shard,launched')
-        self.out, self.root, self._device, self.holder = Path(out), Path(root or out), device, None
-        self.engine = None # `88b_engine`, where others do the work
+        self.out, self.root, self._device, self.holder, self.engine = Path(out), Path(root or out), device, None, None # see `88b_engine`
         known = read_config(out)
-        older = {k: v for k, v in OLD.items() if k not in known['settings']} if known else {}
-        if older: self.settings = {**settings, **older} # it goes on as it was begun
+        if known and (older := {k: v for k, v in OLD.items() if k not in known['settings']}): self.settings = {**settings, **older} # it goes on as it was begun
         if known: refuse_difference(known['settings'], self.settings, out, {*begun(out)} - ({'gate'} & self.anew())) # which decides anew
         self.data = RunData(self.settings, self.out, self.root, device, self.say, lambda: self._held())
     def __truediv__(self, name): return self.out/name

@@ -55,7 +55,10 @@ class Worker:
         self.run.mine, note = list, self.run.failures # any image may come
         self.run.failures = lambda stage, failed: (note(stage, failed), self.failed.extend(i for i, _ in failed))
 
-    def once(self, name, make): # what it is called; function that makes it
+    def once(self,
+        name, # what it is called
+        make, # function that makes it
+    ):
         "What `make` gives, which is kept under this name until another one is made"
         if name not in self.kept: self.kept = {name: make()}
         return self.kept[name]
@@ -104,7 +107,10 @@ def choose(self:Worker, ids): # of nothing: the sample is drawn from all
 
 @patch
 def evaluate(self:Worker, ids, # of test images
-             model, name, split, part): # its path; its name and the images' in the scores; file for these
+             model, # its path
+             name,  # its name in the scores
+             split, # of the images
+             part): # file for the scores
     "The scores of a model, kept in a file"
     run, files = self.run, self.run.data.test_sets()[split]
     try: rows = score_files(run, self.once(model, lambda: run.load(model)), {i: files[i] for i in ids}, name, split)

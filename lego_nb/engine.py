@@ -91,9 +91,11 @@ def _answers(self:Engine, run, rows):
     clean()
     try:
         with finishing(lambda: (here.parent.mkdir(exist_ok=True), here.touch())) as ending:
+            known, ended = set(), set()
             for answer in data.iter_rows():
                 yield answer
-                if ending() and answer['fault'] == 'ending': break # Ray ends those that are at work
+                (ended if answer['fault'] == 'ending' else known).add(answer['worker'])
+                if ending() and known <= ended: break # none has anything in work
     except ray.exceptions.RayError as e: raise Failed(f'--engine ray: {reason(e)}') from e
     finally: clean()
 

@@ -51,7 +51,7 @@ def _metrics_of(
     preset, # that is run
 ):          # list of names
     "The metrics of a table."
-    from lego_nb.stages import METRICS
+    from lego_nb.worker import METRICS
     if preset == 'pocket': return list(METRICS)
     columns = dict.fromkeys(c for row in paper_table(name).values() for c in row)
     return [metric_of(c, preset) for c in columns if c not in ('Parameter↓', 'Latency↓')]

@@ -29,6 +29,10 @@ def need_ray():
 
 
 # %% ../nbs/88b_engine.ipynb #88b00051
+def _short():
+    "A folder for Ray's sockets, whose paths have at most 107 bytes"
+    return os.environ.get('RAY_TMPDIR') or next((f'{d}/ray' for d in (tempfile.gettempdir(), '/tmp') if len(d) < 40 and ' ' not in d and os.path.isdir(d)), None)
+
 def connect(
     engine, # `Engine`
 ): # the module `ray`
@@ -36,13 +40,15 @@ def connect(
     for k, v in dict(RAY_USAGE_STATS_ENABLED='0', RAY_BACKEND_LOG_LEVEL='fatal').items(): os.environ.setdefault(k, v)
     ray = need_ray()
     known, here = os.environ.get('RAY_ADDRESS', ''), dict(address='local', num_cpus=max(os.cpu_count(), engine.workers or 1), include_dashboard=False,
-                                                          object_store_memory=10**8)
+                                                          object_store_memory=10**8, _temp_dir=_short())
     if not ray.is_initialized():
         host, _, port = known.rpartition(':')
         try:
             if host and port.isdigit() and '/' not in host: socket.create_connection((host, int(port)), 10).close() # Ray itself asks for minutes
             ray.init(log_to_driver=False, logging_level='ERROR', **({} if known else here))
-        except OSError as e: raise UserError(f'--engine ray: no cluster answers at RAY_ADDRESS={known} ({reason(e)}); ray start --head starts one') from None
+        except OSError as e:
+            raise UserError(f'--engine ray: no cluster answers at RAY_ADDRESS={known} ({reason(e)}); ray start --head starts one' if known else
+                            f'--engine ray: Ray does not start here ({reason(e)})') from None
         engine.mine = True
     logging.getLogger('ray.data').setLevel('ERROR')
     context = ray.data.DataContext.get_current()

@@ -8,7 +8,6 @@ import io, json, os, socket, time, traceback
 from contextlib import redirect_stdout
 from fastcore.basics import patch
 from .console import STOPS, bars, cause
-from .evaluation import write_scores
 from .files import Unreadable, UserError, append_jsonl
 from .run_choice import by_judge, judge_targets, own_plan, refine_by, settle_choice, tried_plans
 from .run_folder import Run
@@ -112,6 +111,7 @@ def evaluate(self:Worker, ids, # of test images
              split, # of the images
              part): # file for the scores
     "The scores of a model, kept in a file"
+    from lego_nb.evaluation import write_scores
     run, files = self.run, self.run.data.test_sets()[split]
     try: rows = score_files(run, self.once(model, lambda: run.load(model)), {i: files[i] for i in ids}, name, split)
     except Unreadable: rows = [] # others may be read

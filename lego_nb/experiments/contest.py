@@ -151,13 +151,14 @@ def contest_figure(
     "Draw the lead out of distribution over the change in distribution, a panel for each task."
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FixedLocator
-    colours = {m: plt.get_cmap('tab20')(k % 20) for k, m in enumerate(ENTRANTS)}
-    fig, axes = plt.subplots(1, len(results), figsize=(3*len(results) + 1.6, 3), dpi=dpi, layout='constrained', squeeze=False)
+    colours = {m: plt.get_cmap('tab20')(k % 20) for k, m in enumerate(ENTRANTS)} # which come again: such points are triangles
+    shapes = {m: 's' if 'baryir' in m or m == 'plain' else 'o^'[k > 19] for k, m in enumerate(ENTRANTS)}
+    fig, axes = plt.subplots(1, len(results), figsize=(max(6, 3.4*len(results)), 4.6), dpi=dpi, layout='constrained', squeeze=False)
     for ax, r in zip(axes[0], results):
         for m, name in ENTRANTS.items():
             if m == 'unadapted' or m not in r['rows']: continue
             (x, xl, xh), (y, yl, yh) = (r['rows'][m][k]['lead'] for k in ('id/psnr', 'ood/psnr'))
-            ax.errorbar(x, y, xerr=[[x - xl], [xh - x]], yerr=[[y - yl], [yh - y]], fmt='s' if 'baryir' in m or m == 'plain' else 'o',
+            ax.errorbar(x, y, xerr=[[x - xl], [xh - x]], yerr=[[y - yl], [yh - y]], fmt=shapes[m],
                         color=colours[m], ms=5, lw=1, label=name)
         ax.axhline(0, color='k', lw=.5)
         ax.axvline(0, color='k', lw=.5)
@@ -169,7 +170,7 @@ def contest_figure(
         ax.tick_params(labelsize=8)
         ax.set_xlabel('in distribution, dB', fontsize=8)
     axes[0][0].set_ylabel('out of distribution, dB', fontsize=8)
-    fig.legend(*axes[0][0].get_legend_handles_labels(), loc='outside right center', fontsize=7)
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc='outside lower center', fontsize=7, ncols=max(2, 2*len(results)))
     plt.close(fig)
     return fig
 

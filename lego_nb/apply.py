@@ -272,6 +272,7 @@ def _label(text, width, height):
     strip.paste(line.resize((max(1, int(line.width*k)), max(1, int(line.height*k))), Image.BICUBIC), (0, 0))
     return pil_to_tensor(strip)/255
 
+# %% ../nbs/92_apply.ipynb #308d176c
 def _write_comparison(before, after, path):
     "Write two image files beside each other, with labels, as .png or .jpg"
     import torch

@@ -19,6 +19,7 @@ def _work(command, words):
     f = getattr(import_module(module), name)
     getattr(f, 'cli', f)()
 
+# %% ../nbs/99b_at_once.ipynb #7d45823e
 def _become(command, words, folder, environment, outputs, largest, processes):
     "Turn this process into a command: standard files, folder, environment, limit of a file"
     for n, f in enumerate((os.devnull, *outputs)): os.dup2(os.open(f, os.O_RDWR | os.O_CREAT), n)
@@ -50,6 +51,7 @@ def _serve():
 
 _server = None
 
+# %% ../nbs/99b_at_once.ipynb #0cf3f68e
 def _branch(request):
     "Let a branch do what is asked: its process number"
     global _server

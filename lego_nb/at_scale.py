@@ -23,6 +23,7 @@ def read_size(text): # WIDTHxHEIGHT, or None
     if not (m := re.fullmatch(r'([1-9]\d*)[x×]([1-9]\d*)', text)): raise UserError(f'--image-size {text}: give WIDTHxHEIGHT, for example 1920x1080')
     return int(m[1]), int(m[2])
 
+# %% ../nbs/88c_at_scale.ipynb #f6e4197b
 def one_image(
     run, # `Run`
     size=None, # (width, height) that is asked for

@@ -174,6 +174,7 @@ def free_room(device,    # torch.device
     held = torch.cuda.memory_allocated(device) + (vars(net).get('carried', 0) if net is not None else 0)
     return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - held
 
+# %% ../nbs/31_attention.ipynb #355d7b50
 def choose_features(features,    # 'store', 'recompute', or 'auto'
                     net,         # a transformer with `single_transformer_blocks`
                     device=None, # where stored features wait; None: with the network

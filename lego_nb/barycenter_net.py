@@ -173,6 +173,7 @@ class FirstBarycenterNet(BarycenterNet):
         self.up = nn.ModuleList([_up(2*d[i]) for i in upwards])
         self.mix = nn.ModuleList([_conv(2*d[i], d[i]) if i else nn.Identity() for i in upwards])
 
+# %% ../nbs/24_barycenter_net.ipynb #402652fc
 def _of_config(layout=None, **config):
     "The network of a saved restorer"
     return (BarycenterNet if layout else FirstBarycenterNet)(**config)
@@ -195,6 +196,7 @@ def _tensors(module, prefix=''):
             if v is not None: yield prefix + k, v.detach()
     for k, child in vars(module).get('_modules', {}).items(): yield from _tensors(child, f'{prefix}{k}.')
 
+# %% ../nbs/24_barycenter_net.ipynb #b60232d0
 def read_pickled(
     path,  # file of torch.save that holds a dict with a module
     class_name, # of the module

@@ -82,6 +82,7 @@ def _filled(x, mask):
     def sums(o): return F.conv2d(F.pad(o, (1,)*4, mode='reflect'), k, groups=x.shape[1])
     return torch.where(mask > 0, x, sums(x*mask)/sums(mask.expand_as(x)).clamp_min(1e-6))
 
+# %% ../nbs/19_camera.ipynb #ee01b143
 def demosaic(
     raw,        # B×1×H×W, one colour a pixel
     mask,       # from `bayer`
@@ -106,6 +107,7 @@ def sensor_noise(
 
 _YCC = [[.299, .587, .114], [-.168736, -.331264, .5], [.5, -.418688, -.081312]]
 
+# %% ../nbs/19_camera.ipynb #a2bba00b
 def less_colour_noise(
     x,      # B×3×H×W
     sigma,  # of the blur of the colours, pixels, for each image
@@ -115,6 +117,7 @@ def less_colour_noise(
     ycc = torch.einsum('kc,bchw->bkhw', turn, x)
     return torch.einsum('kc,bchw->bkhw', turn.inverse(), torch.cat([ycc[:, :1], blur(ycc[:, 1:], sigma, 13)], 1))
 
+# %% ../nbs/19_camera.ipynb #39f16cbe
 def smoothed_flats(
     x,        # B×3×H×W
     strength, # 0 to 1, for each image
@@ -136,6 +139,7 @@ def _developed(a, gains, masks, smart, how):
     y = torch.lerp(y, y*y*(3 - 2*y), per_image(how['tone'], y).expand_as(y))
     return (y + per_image(how['sharp'], y)*(y - blur(y, 1., 7))).clamp(0, 1)
 
+# %% ../nbs/19_camera.ipynb #a107c1be
 def camera(
     x,    # B×3×H×W scenes, RGB in [0,1]
     dice, # `Dice` for B images

@@ -55,6 +55,7 @@ def group_name(
     except (KeyError, ValueError, TypeError): return 'ISO unknown'
     return f'ISO {low} to {2*low - 1}'
 
+# %% ../nbs/59_choice.ipynb #fbe4f895
 def group_files(
     files,   # id -> degraded image
     by=None, # folder, camera, iso, or None: one group
@@ -146,6 +147,7 @@ def plan_rows(
                         strange=share(lambda r: r['strange'] > 1), true=round(true[0][0], 3) if true else None))
     return res
 
+# %% ../nbs/59_choice.ipynb #af15879e
 def dB(
     o, # a row of `plan_rows`
     n, # photographs

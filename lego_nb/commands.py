@@ -163,6 +163,7 @@ def _shots_by_job(shots, jobs, results):
     if lost := found.keys() - set().union(*each): raise UserError(f'--shots {shots}: no test image is named {first_few(lost)}')
     return each
 
+# %% ../nbs/89_commands.ipynb #fc0b8632
 def judge(
     out,     # folder for scores and table, or a run folder; None: comparison, or runs/pocket
     metrics, # names by commas
@@ -226,6 +227,7 @@ def _scores_fault(path):
     except UserError as e: return str(e)
     return f'{path}: scores of {", ".join(" ".join(o) for o in lost)} are missing; lego_evaluate makes them' if lost else None
 
+# %% ../nbs/89_commands.ipynb #f7356597
 @command
 def lego_status(
     out:str='runs/pocket', # run folder

@@ -40,6 +40,7 @@ def compare_ways(load, # function of a way that gives an `Oracle`
         if torch.cuda.is_available(): torch.cuda.empty_cache()
     return rows
 
+# %% ../nbs/43b_compare_ways.ipynb #25065b74
 def ways_table(rows, # of `compare_ways`
                opinion='judged gain')->str: # heading of the opinions; Markdown
     "Lay out what the ways cost, and say why one is missing"

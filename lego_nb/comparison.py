@@ -169,6 +169,7 @@ def scene(self:Comparison,
     elif found[0].shape != shape: self.problems.append(f'{k}, {i}: no uPSNR: its shots have another size')
     else: return True
 
+# %% ../nbs/63_comparison.ipynb #3bd6432f
 @patch
 def beside(self:Comparison,
     m,    # `Metric`

@@ -27,6 +27,7 @@ def _common_rows(
     both = set.intersection(*[h for h in have if h]) if any(have) else set()
     return [r for r in rows if r['image'] in both]
 
+# %% ../nbs/64_comparison_tables.ipynb #13a8445c
 def by_photograph(
     rows:list, # of scores
     models,    # names
@@ -69,6 +70,7 @@ def _notes(c):
         lines += sorted({f'FID: {d["note"]}' for d in c.distances if d['note']})
     return lines + [f'–: {why}' for why in dict.fromkeys(c.missing.values())] + c.problems
 
+# %% ../nbs/64_comparison_tables.ipynb #05f4ba62
 def comparison_table(
     c:Comparison,   # that has run
     markdown=False, # else plain text, the columns below each other

@@ -145,6 +145,7 @@ def parse_command(
     args = {k: re.sub(r'(^|[=,])~(?=/|$)', lambda m: m[1] + str(Path.home()), v) if isinstance(v, str) else v for k, v in args.items()}
     return args, args.pop('max_pixels')
 
+# %% ../nbs/04_console.ipynb #da2e077c
 def _installed(names):
     "name -> version of those that are installed; reading what all others are takes a second"
     return {n: d[0].version for n in names if n and (d := [*importlib.metadata.distributions(name=n)])}

@@ -89,6 +89,7 @@ def smoothed(
     if run: write_json(found, Path(run)/'evaluation/nlm.json')
     return {k: Smoothed(restorer if k == NLM[0] else None, found[k] or 2.) for k in reversed(found)}
 
+# %% ../nbs/68_controls.ipynb #7ba4323d
 def strength_line(
     run, # a run folder
 ):       # text, or None where the filter was not judged

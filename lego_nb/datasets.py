@@ -167,6 +167,7 @@ def _pixels(path):
     x = (read_image(path)*255).round().byte().numpy()
     return hashlib.blake2b(x.tobytes() + str(x.shape).encode(), digest_size=16).digest()
 
+# %% ../nbs/15_datasets.ipynb #fe5b960b
 def check_disjoint(decode=False,  # compare pixels, not bytes: slower, finds copies that were saved anew without loss
                    **splits,      # name=list of files (or a dict of id -> file): the splits to compare
 ) -> int:                         # files compared

@@ -25,6 +25,7 @@ def _box(x, r):
     for d in (-2, -1): x = sum(x.narrow(d, k, x.shape[d] - 2*r) for k in range(2*r + 1)) # faster than avg_pool2d
     return x/(2*r + 1)**2
 
+# %% ../nbs/34_denoiser.ipynb #1d93214a
 @torch.no_grad()
 def non_local_means(
     x,          # B×3×H×W in [0,1]

@@ -33,6 +33,7 @@ def _short():
     "A folder for Ray's sockets, whose paths have at most 107 bytes"
     return os.environ.get('RAY_TMPDIR') or next((f'{d}/ray' for d in (tempfile.gettempdir(), '/tmp') if len(d) < 40 and ' ' not in d and os.path.isdir(d)), None)
 
+# %% ../nbs/88b_engine.ipynb #24a1e7fe
 def connect(
     engine, # `Engine`
 ): # the module `ray`
@@ -55,7 +56,6 @@ def connect(
     for k, v in dict(enable_progress_bars=False, execution_no_progress_timeout_s=86400).items():
         if hasattr(context, k): setattr(context, k, v)
     return ray
-
 
 # %% ../nbs/88b_engine.ipynb #88b00052
 class Engine:
@@ -170,6 +170,7 @@ def choose(self:Engine, run): # `Run`
     self.spread(run, 'choose', [[]])
     if not read_choice(run): raise Failed(f'{run.out}: no plan was chosen; the same command tries again')
 
+# %% ../nbs/88b_engine.ipynb #a8e00f77
 @patch
 def refine(self:Engine, run, # `Run`
            plan, # `Plan`
@@ -243,6 +244,7 @@ def _train_process(facts):
 
 TRAINED = '.held/trained.json' # what Ray Train's first process has said
 
+# %% ../nbs/88b_engine.ipynb #a4a04a0b
 @patch
 def train(self:Engine, run): # `Run`
     "Let Ray Train do Stage 2"

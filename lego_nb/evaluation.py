@@ -95,6 +95,7 @@ def _scored(rows, lines, head): # every name once in memory
 def _ends(path):
     with open(path, 'rb') as f: return f.seek(0, 2) > 0 and f.seek(-1, 2) >= 0 and f.read() == b'\n'
 
+# %% ../nbs/60_evaluation.ipynb #f0d229b8
 def read_scores(
     path, # scores.csv
     torn=False, # take a file whose end is missing, without its last line, which may hold half a number
@@ -252,6 +253,7 @@ def gained(
     sure = f"95 % interval {low} to {high}" if f['n'] > 1 else 'one photograph, no interval'
     return f"{mean}{unit} ({sure}), {f['better']} of {f['n']} photographs better"
 
+# %% ../nbs/60_evaluation.ipynb #4a8a2e95
 def headline(
     rows:list, # from `read_scores`
     split='ood', # of the rows
@@ -282,6 +284,7 @@ def extremes(
 # %% ../nbs/60_evaluation.ipynb #60a0c011
 def _show(x, metric, sign=''): return '' if x is None or math.isnan(x) else f'{round(x, 3 if metric == "ssim" else 2)+0:{sign}.{3 if metric == "ssim" else 2}f}'
 
+# %% ../nbs/60_evaluation.ipynb #b8a91124
 def model_lines(
     rows:list, # from `read_scores`
     metric='psnr', # its name
@@ -329,6 +332,7 @@ def shown_metrics(
     names = metrics or ('psnr', 'ssim', *sorted(set().union(*blind) - {'psnr', 'ssim'}))
     return [(m, s) for m in names for s, h in have.items() if m in h]
 
+# %% ../nbs/60_evaluation.ipynb #74b348e4
 def text_grid(
     head, # titles
     lines, # lists of text, as long

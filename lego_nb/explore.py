@@ -46,6 +46,7 @@ class Walk:
     score:float     # NIQE of the target by the pocket statistics, lower is better
     seconds:float   # that refining took
 
+# %% ../nbs/96_explore.ipynb #5b7e7e87
 def walk_through(
     x,        # 3×h×w in [0,1], degraded
     settings, # `RefineSettings`

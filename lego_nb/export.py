@@ -28,6 +28,7 @@ def pair_rows(
     if not rows: raise UserError(f'{run}: no pair was kept, there is nothing to export' + ('' if every else '; --every takes the others too'))
     return rows
 
+# %% ../nbs/93b_export.ipynb #45f05b2a
 def arrow_schema():
     "Columns of the data set"
     from datasets import Features, Image, Value
@@ -35,6 +36,7 @@ def arrow_schema():
     return Features({**dict.fromkeys(IMAGES, Image()), 'id': text, 'photograph': text, 'kept': Value('bool'), 'reason': text, 'plan': text,
                      'prompt': text, 'expected_gain': number, 'psnr': number, 'consistency': number}).arrow_schema
 
+# %% ../nbs/93b_export.ipynb #770b6165
 def arrow_row(
     run, # a run folder
     row, # of `pair_rows`
@@ -64,6 +66,7 @@ def shards(
         size += n
     return res
 
+# %% ../nbs/93b_export.ipynb #a99f4660
 def write_shard(
     run,  # a run folder
     rows, # of a file

@@ -114,6 +114,7 @@ def multiple(self:Family, vae): # the autoencoder
     "Pixels along a token: sides of images are multiples of it."
     return 2 * 2**(len(vae.config.block_out_channels)-1)
 
+# %% ../nbs/30_families.ipynb #0e0b6f26
 @patch
 def encode_image(self:Family, vae, # the autoencoder
                  x):               # images B×3×H×W in [-1,1]
@@ -125,7 +126,6 @@ def decode_image(self:Family, vae, # the autoencoder
                  z):               # its latents B×C×h×w
     "Images B×3×H×W in [-1,1] of the autoencoder's latents."
     return vae.decode(z).sample
-
 
 # %% ../nbs/30_families.ipynb #8b1f974f
 @patch
@@ -330,6 +330,7 @@ def span(self:Family, tokens, # 'all', or 'image'
     "Which tokens of a block's sequence give and take features, as a slice: text stands first."
     return slice(text if tokens=='image' else 0, None)
 
+# %% ../nbs/30_families.ipynb #190aa6c8
 @patch
 def sites(self:Flux2, attn, # attention of a single-stream block
           inject):          # 'v' or 'kv'
@@ -362,6 +363,7 @@ def text_pipeline(self:Family, folder, # Path of the model folder
     return getattr(diffusers, self.pipeline)(scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), vae=None, transformer=None,
                                              **{o: load(o) for o in self.text_parts})
 
+# %% ../nbs/30_families.ipynb #9c3d6026
 @patch
 def encode(self:Family, pipe, # of `text_pipeline`
            texts,             # list of B prompts
@@ -376,7 +378,6 @@ def encode(self:Flux1, pipe, # of `text_pipeline`
            length):          # tokens
     "Ask the encoders: text tokens B×T×D and pooled text B×P."
     return pipe.encode_prompt(texts, prompt_2=None, device=pipe.device, max_sequence_length=length)[:2]
-
 
 # %% ../nbs/30_families.ipynb #2591eb2d
 @patch

@@ -71,6 +71,7 @@ def on_disk(path): # of a file or a folder
     except OSError: pass  # a file system without
     finally: os.close(at)
 
+# %% ../nbs/00_files.ipynb #ffcd54f8
 @contextlib.contextmanager
 def atomic_path(path, # where the file shall stand; its folder is made
                 sync=False): # on the disk when this ends, also where the power fails
@@ -165,6 +166,7 @@ def image_id(path): # relative to its folder
     "The id of an image file, a string."
     return unicodedata.normalize('NFC', Path(path).with_suffix('').as_posix())
 
+# %% ../nbs/00_files.ipynb #0bf70347
 class Files(Mapping):
     "Id -> Path of the images of a folder. Their names alone are kept, some 100 bytes each; a Path is made when it is asked for"
     def __init__(self, folder, # that they lie in
@@ -258,6 +260,7 @@ def _end_line(f):
         f.write(b'\n')
     except ValueError: f.truncate(len(text) - len(tail))
 
+# %% ../nbs/00_files.ipynb #60ad6883
 def append_jsonl(record,  # a dict
                  path):  # of the log, which has one writer; its folder is made
     "Append one line, on the disk when this returns."
@@ -298,6 +301,7 @@ def misfit(o, # of a JSON file
     fine = o is None if spec is None else isinstance(o, spec) and (spec is bool or type(o) is not bool) if isinstance(spec, type) else spec(o)
     return None if fine else f'{json.dumps(o)[:40]} does not belong there'
 
+# %% ../nbs/00_files.ipynb #f1e8dff4
 def inner(o): # anything
     "Tell whether `o` names something below a folder, and not outside"
     if not isinstance(o, str) or not o or '\0' in o: return False
@@ -323,6 +327,7 @@ def read_text(path): # a file that somebody wrote
     try: return Path(path).read_bytes().decode(_encoding(path))
     except UnicodeDecodeError: raise UserError(f'{path} is not in UTF-8: save it as UTF-8.') from None
 
+# %% ../nbs/00_files.ipynb #eb02ca02
 def each_row(path, # of a CSV file
              reader=csv.DictReader): # or csv.reader, for lists, the head first
     "Go through the rows of a CSV file as dicts, one in memory at a time; by commas, semicolons or tabs, whichever its first line has."

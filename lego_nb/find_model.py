@@ -72,6 +72,7 @@ def _in_folder(folder):
     near = ', '.join(map(str, [*files, *sorted(d.parent for d in folder.glob('*/config.json'))][:3]))
     raise UserError(f'{folder} is neither a run nor a model (no config.json): ' + (f'give one of {near}' if near else 'check the path'))
 
+# %% ../nbs/91_find_model.ipynb #c8fb8395
 def _on_hub(name):
     "The model of a hub name, fetched if need be"
     from huggingface_hub import constants, snapshot_download

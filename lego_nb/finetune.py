@@ -120,6 +120,7 @@ def lay_out(
     for o in restorer.modules():
         if isinstance(o, torch.nn.Conv2d): o.to(memory_format=layout)
 
+# %% ../nbs/53_finetune.ipynb #7c95e5a2
 def gains_by_layout(
     restorer, # `NetRestorer`, unchanged
     batch, # images B×3×H×W in [0,1]
@@ -139,7 +140,6 @@ def gains_by_layout(
     except Exception as e:
         if cause(e) != 'out of memory': raise
         return False # what fits is found out later
-
 
 # %% ../nbs/53_finetune.ipynb #5e9d0d1f
 def quicken(

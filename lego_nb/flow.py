@@ -110,6 +110,7 @@ SOLVERS = {'euler': euler_step, 'midpoint': midpoint_step, 'fireflow': fireflow_
 def _check(solver):
     if solver not in SOLVERS: raise UserError(f"unknown solver '{solver}': choose from {', '.join(SOLVERS)}")
 
+# %% ../nbs/06_flow.ipynb #3479e147
 def integrate(velocity,           # velocity(x, t, at) with at=(interval from the clean end, evaluation within the step)
               x,                  # state at grid[0]
               grid:list,          # times, descending (generation) or ascending (inversion)

@@ -84,6 +84,7 @@ def _opened(settings, device):
     s = settings if isinstance(settings, GateSettings) else GateSettings(settings, perceptual=None)
     return s, gate_metric(s.metric, device), *perceptual_metrics(s.compared, str(device))
 
+# %% ../nbs/45_gate.ipynb #08ecf06d
 def scorer(
     settings, # `GateSettings`, or the name of a no-reference metric
     device='cpu', # torch device
@@ -230,6 +231,7 @@ def verdicts(
     least = bar(values, settings)
     return [_verdict(r, v, least, settings) for r, v in zip(rows, values)]
 
+# %% ../nbs/45_gate.ipynb #8871da3a
 def decide(
     rows:list, # with `scores`, see `score_rows`
     settings:GateSettings, # of the gate

@@ -85,6 +85,7 @@ def weight_bytes(
     parts = [t for m in models if isinstance(m, torch.nn.Module) for t in (*m.parameters(), *m.buffers())]
     return sum(t.numel()*t.element_size() for t in {id(t): t for t in parts}.values())
 
+# %% ../nbs/79b_inference.ipynb #876f0daf
 def image_cost(
     work,     # function of an image 1×3×H×W
     y,        # this image, where the models are
@@ -117,6 +118,7 @@ def _measured(run, oracle):
     return dict(size=[*y.shape[:-3:-1]], device=str(run.device), seconds=dict(restorer=round(alone[0], 4), both=round(both[0], 4)),
                 bytes=dict(restorer=alone[1], both=both[1]))
 
+# %% ../nbs/79b_inference.ipynb #ba3f42b8
 def with_oracle(
     models,  # name -> what is judged
     done,    # (name, split) of what has been

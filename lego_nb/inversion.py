@@ -29,6 +29,7 @@ def invert(oracle,               # anything with velocity(z, t, prompt, guidance
     def velocity(z, t, at): return oracle.velocity(z, t, prompt, guidance, values=values, at=at)
     return integrate(velocity, z, grid[::-1], solver, callback)
 
+# %% ../nbs/40_inversion.ipynb #f6002857
 def _round_trip(oracle, z, grid, solver):
     "Latents at the noise level grid[0], and what comes back from there, under the null prompt."
     noise = invert(oracle, z, grid, solver)

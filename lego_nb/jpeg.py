@@ -55,6 +55,7 @@ def _turns(device):
     turn = torch.tensor([[.299,.587,.114], [-.168736,-.331264,.5], [.5,-.418688,-.081312]])
     return turn.to(device), turn.inverse().to(device) # on a GPU the processor would wait for the inverse
 
+# %% ../nbs/10_jpeg.ipynb #7c2f5f5b
 def jpeg_dct(x,        # B×3×H×W in [0,1]
              quality,  # B qualities, 1 to 100
              hw,       # B×2 heights and widths of images on a canvas

@@ -79,6 +79,7 @@ def save_judge(
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_tensors({k: v.half() for k, v in judge.state_dict().items()}, path, **{k: str(v) for k, v in about.items()})
 
+# %% ../nbs/46_judge.ipynb #11c38618
 def load_judge(
     path=None,    # of `save_judge`; None: the one that ships
     device='cpu', # torch device
@@ -118,6 +119,7 @@ class Judgement:
     better:torch.Tensor  # probability that it gains
     strange:torch.Tensor # distance from what was learned; above 1 is farther than 99 in 100 training pairs
 
+# %% ../nbs/46_judge.ipynb #8bfcf9cd
 @torch.no_grad()
 def judge_pairs(
     judge,    # `Judge`

@@ -42,6 +42,7 @@ def roles(
     if len(order) < PHOTOGRAPHS: return {}
     return {role: [(o, photos[o]) for k, o in enumerate(order) if ROLES[k%8] == role] for role in ('learn', 'stop', 'test')}
 
+# %% ../nbs/58_judge_calibration.ipynb #d5cfa996
 def crop_side(
     pairs,       # as in `roles`
     wanted=None, # pixels; None: 96, the square that the judge looks at
@@ -64,6 +65,7 @@ def faulty(
     taken, ideal = camera(x, dice)
     return small(taken), torch.where(dice.chance(.8), ideal, x)
 
+# %% ../nbs/58_judge_calibration.ipynb #852477a8
 def drawn_around(
     settings, # `RefineSettings` of the run
     dice,     # `Dice`
@@ -74,6 +76,7 @@ def drawn_around(
     changes = dict(t0=dice.log(.04, .95)[0].item(), strength=None, guidance=w, candidates=None)
     return replace(settings, **{k: v for k, v in changes.items() if k in {f.name for f in fields(settings)}})
 
+# %% ../nbs/58_judge_calibration.ipynb #8640c957
 def _refined(oracle, r, s, ids):
     "A refined batch, in halves where memory does not suffice"
     try: return refine(oracle, r, s, ids=ids)[0]
@@ -164,6 +167,7 @@ class Crops(Pool):
 def _error(judge, crops): # Huber's, of gains cut at 8 dB, as in training
     return F.huber_loss(crops.judged(judge)[0], crops.whole.clamp(-8, 8), delta=2.).item()
 
+# %% ../nbs/58_judge_calibration.ipynb #81086de2
 def tune(
     judge,   # `Judge` to begin with; stays as it is
     learn,   # `Pool` of squares
@@ -230,9 +234,11 @@ def scores_over_photographs(
     def interval(k, v): return None if v is None else [v, *np.percentile([d[k] for d in drawn if d[k] is not None], [2.5, 97.5]).tolist()]
     return {k: interval(k, one(slice(None))[k]) for k in ('auc', 'sign')}
 
+# %% ../nbs/58_judge_calibration.ipynb #82bb0474
 def _told(name, v, before):
     return f'{name} {v[0]:.2f} ({v[1]:.2f} to {v[2]:.2f}; before {before[0]:.2f})'
 
+# %% ../nbs/58_judge_calibration.ipynb #84611b68
 def tested(
     judge, # tuned `Judge`
     start, # `Judge` that it was tuned from
@@ -258,6 +264,7 @@ def _key(judge, pairs, restorer, settings, *numbers):
     for k, v in sorted(getattr(restorer, 'state_dict', dict)().items()): h.update(k.encode() + v.detach().float().cpu().numpy().tobytes())
     return h.hexdigest()[:12]
 
+# %% ../nbs/58_judge_calibration.ipynb #b2f70682
 def _calibrated(start, work, count, pairs, parts, side, restorer, oracle, settings, seed, device, say, progress, iterations):
     "The tuned judge and its test"
     loaded = []

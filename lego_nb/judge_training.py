@@ -52,6 +52,7 @@ def know_limits(
     z = (h.float() - judge.centre)@judge.spread
     judge.limit = z.square().mean(1).sqrt().quantile(.99)
 
+# %% ../nbs/56_judge_training.ipynb #bf9081d0
 def train_judge(
     folder,     # gets state.pt
     pool,       # `Pool`

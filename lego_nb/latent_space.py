@@ -50,6 +50,7 @@ def _within(folder):
     "The folder of an autoencoder's config: `folder` or its vae/"
     return next((o for o in (folder, folder/'vae') if (o/'config.json').is_file()), None)
 
+# %% ../nbs/71_latent_space.ipynb #369b2dc2
 def _from_hub(name):
     "An autoencoder of the hub's cache, fetched if need be"
     from huggingface_hub import constants, snapshot_download

@@ -33,6 +33,7 @@ def _source(o):
     stat = Path(o).stat()
     return f'{Path(o).name} {stat.st_size} {stat.st_mtime_ns}'.encode()
 
+# %% ../nbs/51_latents.ipynb #681be2ff
 def identity(
     restorer, # LatentRestorer
     pairs, # `Pairs` or `Degraded`
@@ -53,6 +54,7 @@ SHARD = 64
 
 def _shards(folder, total): return [folder/f'{k:05d}.safetensors' for k in range(-(-total//SHARD))]
 
+# %% ../nbs/51_latents.ipynb #984853aa
 class Latents:
     "Cached latent pairs with the interface of `Pairs`; crops and flips were made when they were cached."
     crop, augment = None, False # for `Pairs`' sake; setting them changes nothing

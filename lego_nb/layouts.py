@@ -72,6 +72,7 @@ def _pattern(template):
     glob = ''.join('*' if t[:1] in ('{', '*') else t for t in parts)
     return f'{glob}.*', re.compile(f'{"".join(map(part, parts))}(?i:{suffix})')
 
+# %% ../nbs/17_layouts.ipynb #99f798ef
 def _bases(root, role='id-pairs', depth=2):
     "The folder itself and those in it, `depth` levels down, the upper ones first"
     level, bases = [Path(root)], []

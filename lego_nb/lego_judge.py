@@ -60,6 +60,7 @@ def matching(
         if some: say(f'{what} {len(some)} image{"s"*(len(some) > 1)}: {first_few(some)}')
     return {i: (r[i], t[i], x.get(i)) for i in ids}
 
+# %% ../nbs/57_lego_judge.ipynb #20e70b98
 def check_sizes(pairs): # of `matching`
     "Read all headers. `UserError` names the first three images whose files differ in size"
     from lego_nb.pictures import picture_size
@@ -81,6 +82,7 @@ def _look(files):
     gain = None if x is None else (psnr(t, x) - psnr(r, x)).item()
     return [squares(quantize(o))[:, 0].clone() for o in (r, t)], gain if gain is not None and abs(gain) < 100 else None
 
+# %% ../nbs/57_lego_judge.ipynb #f4ab7c92
 def judge_files(
     judge,    # `Judge`
     pairs,    # of `matching`
@@ -126,6 +128,7 @@ def sum_up(rows): # of `judge_files`
         res |= {k: scores[k] for k in ('auc', 'sign', 'correlation')} | dict(true=over_photographs(seen, 'true')[0], seen=len(seen))
     return res
 
+# %% ../nbs/57_lego_judge.ipynb #6b84e236
 def verdict_lines(s): # of `sum_up`
     "Say in lines what was foretold, how sure it is, and how right it was"
     from lego_nb.intervals import signed

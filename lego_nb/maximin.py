@@ -236,6 +236,7 @@ def objective(
     value = s.restoration*loss + (s.barycenter*dual_value(terms, w, s) if s.barycenter else 0)
     return value, loss, w, terms, b.detach().float(), k
 
+# %% ../nbs/76_maximin.ipynb #d3db832e
 @patch
 def update(
     self: Maximin,

@@ -77,6 +77,7 @@ def block_groups(net): # a transformer of diffusers
     from torch.nn import ModuleList, Sequential
     return [o for child in net.children() if isinstance(child, (ModuleList, Sequential)) for o in child]
 
+# %% ../nbs/33b_memory.ipynb #5a8ce2d6
 def way_bytes(net, # a transformer, on any device
               way, # full, offload, 8bit, 4bit
               speed=None, # as the setting
@@ -122,6 +123,7 @@ def link_rate(device): # torch device
         torch.cuda.synchronize(device)
     return len(x)/(time.perf_counter() - began)
 
+# %% ../nbs/33b_memory.ipynb #32d7c495
 def way_price(net, # a transformer of `transformer_shapes`
               way, # full, offload, 8bit, 4bit
               rate=None): # bytes a second across the link, as measured
@@ -146,6 +148,7 @@ def ways_needed(net, # a transformer of `transformer_shapes`
     elif packed is None: ways |= {o: (way_bytes(net, o), 0) for o in ('8bit', '4bit') if not (o == '8bit' and 'compile' in (speed or ''))}
     return {k: (need_bytes(net, w, **size), main) for k, (w, main) in ways.items()}
 
+# %% ../nbs/33b_memory.ipynb #a802b321
 def choose_memory(needed, # of `ways_needed`
                   room, # bytes free on the card
                   main, # bytes free in main memory
@@ -179,6 +182,7 @@ def chosen_dtype(dtype,  # float32, bfloat16, float16, or None
     if half: return 'float16', f'{what} has no bfloat16: float16 is taken, in which the blocks clip what overflows; --dtype float32 takes twice the memory'
     return 'float32', f'{what} has no bfloat16, and the blocks of this network overflow in float16: float32 is taken, twice the memory'
 
+# %% ../nbs/33b_memory.ipynb #0af462a7
 def _made(device):
     import torch
     try: return bool(torch.ones(2, dtype=torch.bfloat16, device=device).sum().item() == 2)

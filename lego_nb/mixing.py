@@ -89,6 +89,7 @@ def _joined(parts, device):
     if any(o.device.type != 'cpu' for o in parts): parts = [sent(o, device) for o in parts]
     return sent(torch.cat(parts) if len(parts) > 1 else parts[0], device)
 
+# %% ../nbs/50_mixing.ipynb #3027c755
 def draw_batch(
     id_pairs, # has len() and sample(i, generator) -> dict(id, lq, gt)
     ood_pairs, # the same, or None when id_ratio is 1

@@ -47,6 +47,7 @@ def _trained_on_outputs(terms):
     return (f" The oracle's licence speaks of training on its outputs, by clause: {quoted}. This model was trained on such outputs. Commercial use "
             'needs a licence from the owner of the oracle. Whether a restorer competes with the oracle the licence does not say.')
 
+# %% ../nbs/86_model_card.ipynb #b0d66c76
 def joint_license(base, # of the restorer
                   oracle, # of the oracle, None where there is none
                   run=True): # they are those of a run; else `base` is all that is known
@@ -71,6 +72,7 @@ def _interval(values, metric, sign=''):
     mean, low, high = (f'{round(o, d) + 0:{sign}.{d}f}' for o in (mean, low, high)) # no minus before a zero
     return mean + (f' [{low}, {high}]' if len(values) > 1 else '')
 
+# %% ../nbs/86_model_card.ipynb #a9d2137f
 def score_table(rows): # from `read_scores`
     "Write every metric of every model, and what it gained, in Markdown; '' without rows"
     from lego_nb.evaluation import MODELS, SPLITS, caption, gains, summarize
@@ -196,6 +198,7 @@ def _is_extra(kind):
     except ImportError: return False
     return any(o.architecture.id == kind for o in EXTRA_REGISTRY)
 
+# %% ../nbs/86_model_card.ipynb #27c21eb6
 def card_text(facts): # of a run, or dict(net=...) for a model without its run
     "Write the model card, in Markdown with a head for the hub"
     from huggingface_hub import ModelCardData

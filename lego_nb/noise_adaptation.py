@@ -39,6 +39,7 @@ def _unpaired(images):
     alone.items = [(id, lq, lq) for id, lq, *_ in images.items]
     return alone
 
+# %% ../nbs/75_noise_adaptation.ipynb #46c44319
 def _beside_clean(real, clean):
     "Real images, with a clean image of no pair, cropped for itself, where the target would stand"
     import torch
@@ -52,6 +53,7 @@ def _beside_clean(real, clean):
             return taken | dict(gt=clean.sample(k, generator)['gt'])
     return BesideClean(real.items)
 
+# %% ../nbs/75_noise_adaptation.ipynb #4e2c9716
 def adapt_noise(
     restorer,  # with `predict`; stays as it is
     id_pairs,  # `Pairs` with truth

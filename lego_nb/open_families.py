@@ -62,6 +62,7 @@ class ZImage(TextMask):
     half = False
     tiny = dict(dim=96, n_layers=5, n_refiner_layers=1, n_heads=3, n_kv_heads=3, cap_feat_dim=64, axes_dims=[8,12,12], axes_lens=[256,128,128])
 
+# %% ../nbs/30b_open_families.ipynb #23ee2782
 @patch
 def velocity(self:ZImage, net, # the transformer
              z,                # latents B×C×h×w at noise level t
@@ -89,6 +90,7 @@ def distilled(self:ZImage, index, # entries of `model_index.json`
     "Whether a folder's time grid is Turbo's, of shift 3; Z-Image has 6."
     return bool(index.get('is_distilled')) or scheduler.config.get('shift')==3
 
+# %% ../nbs/30b_open_families.ipynb #67930bdd
 @patch
 def encode(self:ZImage, pipe, # of `text_pipeline`
            texts,             # list of B prompts
@@ -138,6 +140,7 @@ def statistics(self:QwenImage, vae): # the autoencoder
     "Mean and standard deviation of the latents' channels, 1×C×1×1."
     return [torch.tensor(o, device=placed(vae)[0]).view(1, -1, 1, 1) for o in (vae.config.latents_mean, vae.config.latents_std)]
 
+# %% ../nbs/30b_open_families.ipynb #44bce14c
 @patch
 def scale(self:QwenImage, vae, # the autoencoder
           z):                  # its latents B×C×h×w
@@ -185,6 +188,7 @@ def velocity(self:QwenImage, net, # the transformer
               encoder_hidden_states_mask=None if min(counts)==n else pooled[:,:n]>.5, img_shapes=[[(1, h//2, w//2)]]*len(z), return_dict=False)[0]
     return self.untokens(out, h, w).float()
 
+# %% ../nbs/30b_open_families.ipynb #eeb4a573
 @patch
 def guided(self:QwenImage, v0, # velocity under the null prompt, B×C×h×w
            v1,                 # velocity under the prompt
@@ -240,6 +244,7 @@ def positions(self:OvisImage, z, # latents B×C×h×w
     text[:,1:] += torch.arange(length, device=z.device)[:,None]
     return image, text
 
+# %% ../nbs/30b_open_families.ipynb #f4bdf1aa
 @patch
 def extras(self:OvisImage, pooled, # makes no difference
            image,                  # image tokens
@@ -270,6 +275,7 @@ def statistics(self:ErnieImage, vae): # the autoencoder
     "Mean and standard deviation of the patches' channels, 1×4C×1×1. The pipeline adds 1e-5 to the variance, whatever the file says."
     return [o.float().view(1, -1, 1, 1) for o in (vae.bn.running_mean, (vae.bn.running_var + 1e-5).sqrt())]
 
+# %% ../nbs/30b_open_families.ipynb #498c4f9f
 @patch
 def velocity(self:ErnieImage, net, # the transformer
              z,                    # latents B×C×h×w at noise level t
@@ -295,6 +301,7 @@ def sites(self:ErnieImage, attn, # attention of a block
     "Where values, or keys and values, come out: list of (name of a linear layer of `attn`, slice of its outputs)."
     return [(f'to_{o}', slice(None)) for o in inject]
 
+# %% ../nbs/30b_open_families.ipynb #c1ca34a9
 @patch
 def encode(self:ErnieImage, pipe, # of `text_pipeline`
            texts,                 # list of B prompts
@@ -308,6 +315,7 @@ def tiny_shape(self:ErnieImage, vae, # the autoencoder
     "Config of a random network of pocket size."
     return self.tiny | {k: 4*vae.config.latent_channels for k in ('in_channels', 'out_channels')}
 
+# %% ../nbs/30b_open_families.ipynb #8fbf13f7
 @patch
 def tiny_text(self:ErnieImage, tokens, # of a prompt
               config):                 # of the network

@@ -79,6 +79,7 @@ def weight_bytes(net,         # a transformer of diffusers
              if type(o) is torch.nn.Linear and 'norm' not in name and not (o.in_features%16 or o.out_features%16)}
     return 2*sum(o.numel() for o in net.parameters()) - sum(o.weight.numel() - 4*o.out_features for o in large if eight)
 
+# %% ../nbs/32_oracle.ipynb #687b5275
 @patch
 def facts(self:Oracle, evaluations): # of a plan, for an image
     "Tell what a user chooses an oracle by: dict of text."
@@ -88,7 +89,6 @@ def facts(self:Oracle, evaluations): # of a plan, for an image
     memory = [f'{weight_bytes(net, o)/1e9:.2g} GB' for o in (False, True)]
     return dict(oracle=Path(self.name).name, weights=f'{sum(o.numel() for o in net.parameters())/1e9:.2g} B', licence=self.license, guidance=guidance,
                 bfloat16=memory[0], fp8=memory[1], evaluations=str(evaluations), injection=f'{self.family.features}, blocks {blocks[0]} to {blocks[-1]} of {n}')
-
 
 # %% ../nbs/32_oracle.ipynb #a6571382
 @patch

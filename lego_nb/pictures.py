@@ -69,6 +69,7 @@ def _reason(e):
     n = re.search(r'\d+', said)
     return f'({said.split(",")[0]}): allow it with --max-pixels {n[0] if n else "N"}, or remove it'
 
+# %% ../nbs/02_pictures.ipynb #3fc6b798
 @contextlib.contextmanager
 def open_picture(path): # an image file
     "Open an image file as a PIL image. `Unreadable`: missing, broken, too large or cut short, also while it is used."
@@ -119,6 +120,7 @@ def _scaled(a):
         if fits and low >= (0 if whole else -.25*top): return (a/top).astype(np.float32).clip(0, 1), 8 if whole and top < 256 else 16
     raise ValueError(f'values from {low:g} to {high:g} are none of 0 to 1, 0 to 255, 0 to 65535: scale them')
 
+# %% ../nbs/02_pictures.ipynb #a076260b
 def _tiff_array(path):
     "H×W×C of the first page of a TIFF file, any number type, and whether alpha is multiplied in"
     import tifffile
@@ -152,6 +154,7 @@ def _numbers(path, im, args):
     if getattr(im, 'tag_v2', {}).get(262) == 0 and a.dtype == np.uint16: a = 65535 - a
     return a, False, True
 
+# %% ../nbs/02_pictures.ipynb #c2c19717
 def _deep_parts(path, im, args):
     "`_parts` of an image with more than 8 bits"
     a, multiplied, pillow = _numbers(path, im, args)
@@ -265,6 +268,7 @@ def _said_late(path):
             f.seek(struct.unpack('>I', head[:4])[0] + 4, 1)
     return False
 
+# %% ../nbs/02_pictures.ipynb #abbac1d6
 def picture_size(path): # an image file
     "Read an image file's upright width and height, and whether it is grey, from its header. `Unreadable`: missing, or no image."
     with open_picture(path) as im:

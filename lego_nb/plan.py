@@ -33,6 +33,7 @@ def _demo(data):
     data.folders = {f: data.own[f] or made.get(f) for f in FOLDERS}
     return {k: {i: tuple(x.shape[:0:-1]) for i, x in demo_images(splits.get(k, k), data.settings['crop']).items()} for k in names}
 
+# %% ../nbs/88_plan.ipynb #5b376334
 def _anchors(data):
     "Sizes by id of the clean images that stand in for pairs; those that ship need not be written yet"
     from lego_nb.demo import demo_images
@@ -147,6 +148,7 @@ def _training(run, name, marks, why=None):
     at = max([int(f.name[5:]) for f in (run/f'checkpoints/{name}-state/states').glob('step-*')], default=0)
     return f'{name}: ' + ('there' if done else f'{most - at} of {most} iterations'), 0 if done else most - at, []
 
+# %% ../nbs/88_plan.ipynb #bcb06350
 def _judging(run, parts, models, marks):
     "What there is to judge: text, restorations, sizes"
     from lego_nb.evaluation import read_scores
@@ -180,6 +182,7 @@ def _choosing(run, sizes):
     each = f", {sum(m for _, m in tried)} evaluations each{', of every ' + s['group_by'] if s['group_by'] else ''}"
     return [(what + (f': at most {n} crops{each}' if n else ': there'), n, [(side, side)])]
 
+# %% ../nbs/88_plan.ipynb #515e93d4
 def stage_counts(run, # `Run`
                  parts, # of `run_parts`
                  gone=(), # ids whose images are made anew, of `pending`
@@ -249,6 +252,7 @@ def _few(run, most=32):
     parts = dict(ood=like(data.ood_files())) | ({'test': like(tests['ood'])} if data['test'] else {})
     return parts | (dict(anchors=dict.fromkeys(data.anchors())) if data.anchored else dict(test_id=like(tests.get('id', {}))))
 
+# %% ../nbs/88_plan.ipynb #7048534b
 def check_disk(run, # `Run` that is open
                stage, # its name, before it begins
                free=None): # bytes; None: what the disk has

@@ -34,6 +34,7 @@ def training_crops(
         return torch.cat([PhotoCrops([f], (s,), size).batch(n, g) for s, n in zip(scales, each)])
     return {i: draw(i, f) for i, f in files.items()}
 
+# %% ../nbs/94_pocket.ipynb #3afb4a47
 def write_sheet(
     crops, # id -> n×3×size×size in [0,1], the same n for all
     path,  # of the .webp to write

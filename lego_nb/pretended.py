@@ -19,6 +19,7 @@ SEEN = None # what is counted now
 
 class Mixed(RuntimeError): "Tensors of two devices in one operation."
 
+# %% ../nbs/99_pretended.ipynb #a6bfd31b
 class Pretended(torch.Tensor):
     "A tensor in the processor's memory that says it is on a GPU."
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -60,6 +61,7 @@ def checked(name, # of the operation
         SEEN['copies']['an index'] += 1
     elif there and wrong: raise Mixed(f'{name}: tensors on cuda:0 and on the CPU, {[tuple(o.shape) for o in (*there, *wrong)]}')
 
+# %% ../nbs/99_pretended.ipynb #686fa892
 def computed(func,    # an operation of ATen
              args,    # of it
              kwargs): # of it
@@ -88,6 +90,7 @@ class Sent(torch.autograd.Function):
         "Bring the gradient back."
         return plain(grad)
 
+# %% ../nbs/99_pretended.ipynb #8731a660
 def moved(x,        # tensor, pretended or not
           *args,    # as of `Tensor.to`
           **kwargs): # of it
@@ -136,6 +139,7 @@ class Rules(TorchFunctionMode):
 
 _Generator = torch.Generator
 
+# %% ../nbs/99_pretended.ipynb #90a564a1
 class Generator(_Generator):
     "A generator that says where it is."
     def __new__(cls, device='cpu'): # torch device
@@ -166,6 +170,7 @@ def _counted_again(before):
     global SEEN
     SEEN = before
 
+# %% ../nbs/99_pretended.ipynb #3ef37f8d
 @contextlib.contextmanager
 def pretended():
     """Pretend a GPU while it lasts. Yields what is counted: `copies` to it, and `waits` of the processor for it, each a Counter

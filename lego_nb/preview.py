@@ -120,6 +120,7 @@ def _go(oracle, images, s, base, folder, run, judge):
     (judge, trusted), plans = trial_judge(run, judge, oracle.device), tried_plans(s)
     return trial_lines(judge_all(judge, images, propose_all(oracle, images, plans, base), folder), plans, trusted)
 
+# %% ../nbs/90_preview.ipynb #b87ae729
 def _gain(oracle, images, s, base, folder, run, judge):
     "Mean gain that the judge foretells of refinements at the candidates of the settings"
     from lego_nb.run_choice import tried_plans
@@ -140,6 +141,7 @@ def _round_trips(model, photos, judged, base, plan, shift):
     print(table := reconstruction_table(rows) + '\n\n' + fact_row(model, base, rows))
     return x, rows, f'{head}\n{table}'
 
+# %% ../nbs/90_preview.ipynb #0f9d3105
 def _compared(load, ways, x, base, plan, given):
     "The table of `compare_ways` at the largest of the numbers of steps and the middle depth, with the judge's word where there is something to judge"
     from lego_nb.compare_ways import compare_ways, ways_table
@@ -308,6 +310,7 @@ def _keep_facts(out, facts):
     diff = [f'{k}: {known["settings"].get(k)} there, {v} here' for k, v in facts.items() if known['settings'].get(k) != v]
     if diff: raise UserError(f'{out} holds a preview with other settings ({"; ".join(diff)}): choose another --out')
 
+# %% ../nbs/90_preview.ipynb #a3fc8ed2
 def _fill_cells(out, load, images, grid, metric):
     "Rows of all cells, image by image; the oracle of `load()` computes those that are not there yet"
     from lego_nb.images import write_image

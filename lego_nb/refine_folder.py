@@ -78,6 +78,7 @@ def arrange(self:Refiner,
     self.rows = {o: even_batch(n, batch_size or self.fitting(o)) for o, n in kinds.items()}
     self.batch_size = max(self.rows.values(), default=self.batch_size)
 
+# %% ../nbs/49_refine_folder.ipynb #3e13c5d6
 @patch
 def fitting(self:Refiner,
     size, # width and height of images
@@ -111,6 +112,7 @@ def most(self:Refiner,
     "Tell how many images of a size go together"
     return self.rows.get(size, self.batch_size)
 
+# %% ../nbs/49_refine_folder.ipynb #75abadb8
 @patch
 def read(self:Refiner, id): # of an image; in a reader's thread
     "Read an image and pad it as arranged; what is wrong with it is returned"
@@ -157,6 +159,7 @@ def foretell(self:Refiner):
         total += n*(one - step + steps*step + injected*extra)
     return total
 
+# %% ../nbs/49_refine_folder.ipynb #c1b07b8c
 @patch
 def run(self:Refiner):
     "Refine what is missing; returns (id, reason) of what failed. With a compiled oracle the plan is said first"
@@ -194,6 +197,7 @@ def work(self:Refiner,
     rows = self.score(ids, y, x) if self.gate else [None]*n
     return [(t, row, dict(id=i, **(dict(vae_psnr=known[i]) if i in known else {}), **facts)) for i, t, row in zip(ids, y, rows)]
 
+# %% ../nbs/49_refine_folder.ipynb #57825828
 @patch
 def lacking(self:Refiner,
     n, # images of a batch

@@ -129,6 +129,7 @@ def _asked(r):
     if 'adapted' in r.logs: said += ['the restorer was fine-tuned on them' + (" and on old pairs or anchors" if s.get('id_ratio') else '')]
     return '; '.join(said) + '.'
 
+# %% ../nbs/83_report.ipynb #764f3e4d
 def _head(r):
     "Facts of a run that a reader wants first"
     v, h, oracle = r.config.get('versions') or {}, r.config.get('hardware') or {}, r.folder/'pseudo/oracle.json'
@@ -152,6 +153,7 @@ def _photograph(r, split, id):
     zoom = {m: x[:, top:top+side, left:left+side] for m, x in images.items()} if same else {}
     return dict(id=id, images=images, notes=notes, box=box if same else None, zoom=zoom)
 
+# %% ../nbs/83_report.ipynb #3d515370
 def _photographs(r, split, n): # at most n, evenly from the smallest gain to the largest
     g, ids = gains(r.scores, split=split), sorted({i for f in r.images.get(split, {}).values() for i in f})
     of = dict(distinct(where(r.scores, split=split), 'image', 'photograph'))
@@ -179,6 +181,7 @@ def _targets(r, n): # at most n kept and n rejected ones
     return dict(kept=len(kept), rejected=len(rejected), drifts=moved, shown=[{**x, 'images': _images(r, x['id']), 'word': word.get(x['id'], ''), 'other': paper(x)}
                                                                for x in some])
 
+# %% ../nbs/83_report.ipynb #b6d52f5c
 def _word(x, short=False): # a row of a verdict; short: the reason has the foretold gain
     true = [] if x.get('true') is None else [f"true {x['true']:+.2f} dB"]
     return ', '.join([f"foretold {x['gain']:+.2f} dB"]*(not short) + true + ['unlike what the judge learned from']*(x['strange'] > 1))
@@ -211,6 +214,7 @@ def _judge_facts(j):
     known = [f'{name} {j[k]:.2f}' for k, name in dict(auc='AUC', sign='sign right').items() if j.get(k) is not None]
     return f"The judge: {kind}" + (f"; {', '.join(known)} on {j['n']} held-out pairs" if known and j.get('n') else '') + (f". {j['why']}" if j.get('why') else '') + '.'
 
+# %% ../nbs/83_report.ipynb #71df497b
 def _verdict(r, n): # n: pictures of a page
     v = r.verdict
     if not (v.rows or v.groups): return dict(lines=verdict_lines(v), charts=[], plans=[], known=False)
@@ -238,6 +242,7 @@ def _files(r):
         if path.exists(): rows.append((path.relative_to(r.folder).as_posix(), about, count, sum(p.stat().st_size for p in inside)))
     return rows
 
+# %% ../nbs/83_report.ipynb #ab8e7c51
 def report_html(
     r, # from `read_run`
     n=12, # most test images, and most targets of each kind

@@ -200,6 +200,7 @@ def _forms(state, depth=5):
     inside += [{n[len(k) + 1:]: v for n, v in tensors.items() if n.startswith(f'{k}.')} for k in WRAPPERS]
     for o in filter(None, inside if depth else []): yield from _forms(o, depth - 1)
 
+# %% ../nbs/22_restorers.ipynb #ed14a5d6
 def _detect(state, source):
     "spandrel's description of a model with these tensors. `UserError`: it knows none."
     from spandrel import ModelLoader
@@ -277,6 +278,7 @@ def _config(folder):
     except (OSError, ValueError):
         raise UserError(f'{folder} holds no restorer: config.json is missing or broken.') from None
 
+# %% ../nbs/22_restorers.ipynb #364764fe
 @patch(cls_method=True)
 def from_pretrained(cls:NetRestorer,
     folder, # written by save_pretrained

@@ -61,6 +61,7 @@ def _take(self, which):
     if new.kind is None: new.names, new.index = [*self.names], self.index and dict(self.index)
     return new
 
+# %% ../nbs/00b_rows.ipynb #c30fb6be
 def _extend(self, values):
     "Add many values, fast where they are of the column's kind"
     if self.kind is float and {*map(type, values)} <= {float}: return self.data.extend(values)
@@ -142,6 +143,7 @@ def _firsts(numbers, n):
     at[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1) # the last that is put stays
     return np.sort(at[at >= 0])
 
+# %% ../nbs/00b_rows.ipynb #8d580511
 def codes(
     rows, # list of dicts, or `Rows`
     key,  # that all of them have
@@ -156,6 +158,7 @@ def codes(
     known = {}
     return np.array([known.setdefault(v, len(known)) for v in pluck(rows, key)], int), [*known]
 
+# %% ../nbs/00b_rows.ipynb #d2c4bc4a
 def pluck(
     rows, # list of dicts, or `Rows`
     key,  # that all of them have
@@ -178,6 +181,7 @@ def where(
         mask &= number == (names.index(v) if v in names else -1)
     return rows.take(mask)
 
+# %% ../nbs/00b_rows.ipynb #60efebe0
 def distinct(
     rows, # list of dicts, or `Rows`
     *keys, # that all of them have
@@ -192,6 +196,7 @@ def distinct(
     first = _firsts(whole, n) if n <= 4*len(rows) else np.sort(np.unique(whole, return_index=True)[1])
     return [tuple(names[number[i]] for number, names in found) for i in first]
 
+# %% ../nbs/00b_rows.ipynb #63f773e9
 def put(
     rows, # list of dicts, or `Rows`
     key,  # new, or in the place of an old one
@@ -250,6 +255,7 @@ class Beside(Mapping):
     def __ror__(self, other): return dict(other) | dict(self)
     def __repr__(self): return repr(dict(self))
 
+# %% ../nbs/00b_rows.ipynb #66402390
 class Sides(Mapping):
     "NAME/ID -> what a part of `Beside` has of the id"
     def __init__(self,
@@ -261,6 +267,7 @@ class Sides(Mapping):
     def __iter__(self): return (f'{n}/{i}' for i in self.ids for n in self.parts)
     def __len__(self): return len(self.ids)*len(self.parts)
 
+# %% ../nbs/00b_rows.ipynb #064d0140
 def first(
     n, # how many; None: all
     files, # a mapping
@@ -284,6 +291,7 @@ class ById(Mapping):
     def __iter__(self): return iter(self.at)
     def __len__(self): return len(self.at)
 
+# %% ../nbs/00b_rows.ipynb #0557352b
 def merged(
     records, # dicts with `id`, some perhaps of the same one
 ) -> ById:

@@ -63,6 +63,7 @@ class Decision:
     group:str   # its group
     judged:bool # the judge has chosen the plan; else it was fixed, or taken by --go-on
 
+# %% ../nbs/79_run_choice.ipynb #be34ec5a
 def decide_group(
     entry,    # of a group, from `choose`
     settings, # of the run
@@ -74,6 +75,7 @@ def decide_group(
     if settings['go_on']: return plans.get(entry['best']) or own_plan(settings), False
     return KEEP, True
 
+# %% ../nbs/79_run_choice.ipynb #418638a4
 def decisions(
     run, # as in `read_choice`
     files=None, # id -> degraded image; None: the unlabelled images
@@ -116,6 +118,7 @@ def open_judge(
     if facts.get('calibrated') and not run.settings.get('calibrate'): own, facts = None, {} # it was once, and is not any more
     return load_judge(own if own and own.exists() else run.settings.get('judge'), run.device), dict(trusted=True) | facts
 
+# %% ../nbs/79_run_choice.ipynb #9382e78e
 def _calibrated(run, oracle):
     "The judge, tuned to the run's restorer and oracle on its in-distribution pairs, or on its anchors"
     from lego_nb.judge_calibration import judge_for
@@ -230,6 +233,7 @@ def judge_targets(
         known = read()
     return {i: known[i]['judged'] for i in ids}
 
+# %% ../nbs/79_run_choice.ipynb #5a43f276
 def keep_or_veto(
     run,  # `Run`
     rows, # with `scores`, of `score_rows`
@@ -340,6 +344,7 @@ def decide_all(
     else: leave_alone(run, f'the judge expects {"a loss" if run.settings["veto"] <= 0 else "less than is asked"} of each faithful one of {len(rows)} targets; the model is left as it is')
     return vetoed
 
+# %% ../nbs/79_run_choice.ipynb #e3abfc9e
 def comparison_lost(run): # a `Run`
     "Tell whether a comparison is lost: of controls, or with the truth"
     made, truth = any((run/'pseudo/control').rglob('[!.]*.png')), run.data['ood_truth'] and any(r.get('judged') for r in each_record(run/'pseudo/metadata.jsonl'))

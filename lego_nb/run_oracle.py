@@ -15,6 +15,7 @@ def run_texts(run): # `Run`
     own, ids = run.data.prompts(), run.mine(run.data.ood_files())
     return [*dict.fromkeys([run.settings['null_prompt'], run.settings['prompt'], *(own[i] for i in ids if i in own)])]
 
+# %% ../nbs/86b_run_oracle.ipynb #bc4844ec
 def load_oracle(run): # `Run`
     "Load the `Oracle` of a run, and say what its licence is"
     from lego_nb.model_folders import non_commercial, output_terms

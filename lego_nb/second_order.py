@@ -66,6 +66,7 @@ def _weighted_rows(x, index, weight):
     y = F.embedding_bag(index[use], rows, starts, mode='sum', include_last_offset=True, per_sample_weights=weight[use].to(x))
     return y.reshape(b, -1, *rest)
 
+# %% ../nbs/12_second_order.ipynb #deeee743
 def resize_each(x,     # B×C×H×W
                 hw,    # B×2 heights and widths on that canvas
                 to,    # B×2 new heights and widths
@@ -118,6 +119,7 @@ def _one_round(dice, table, sigma, keep, p, factors):
     return dict(kernel=kernel, factor=factor, mode=mode, poisson=poisson, level=level, grey=dice.chance(.4),
                 quality=dice.uniform(*QUALITY))
 
+# %% ../nbs/12_second_order.ipynb #38d124ae
 def plan(draws,  # the images' random streams
          table,  # a row of `TABLE9`
 ):               # two rounds and an end, dicts of tensors
@@ -172,6 +174,7 @@ def _taps(hw, to):
     "Pixels of a line that make one of the resized line, at most"
     return max(4, int((-(-hw//to)).max()) + 1)
 
+# %% ../nbs/12_second_order.ipynb #99f79125
 def two_rounds(x,     # B×3×H×W in [0,1]
                draws, # the images' random streams
                plan,  # as from `sized`
@@ -194,6 +197,7 @@ def two_rounds(x,     # B×3×H×W in [0,1]
 def _rows(plan, i):
     return [{k: v[i] for k,v in o.items()} for o in plan]
 
+# %% ../nbs/12_second_order.ipynb #03bf5591
 def second_order(x,      # B×3×H×W in [0,1]
                  draws,  # the images' random streams
                  table,  # a row of `TABLE9`

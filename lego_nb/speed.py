@@ -84,6 +84,7 @@ def compile_blocks(oracle,        # `Oracle`, changed in place and returned
     oracle.compiled = shapes
     return oracle
 
+# %% ../nbs/33_speed.ipynb #ec3816c5
 def _another(shapes, shape, most):
     if len(shapes)==most:
         known = ', '.join('×'.join(map(str, o[:2])) for o in sorted(shapes))

@@ -69,6 +69,7 @@ def refine(run): # `Run`
     run.timed('refine', began, n + len(missing), 'images and controls' if missing else 'images')
     if files and not any((run/'pseudo/targets').rglob('[!.]*.png')): raise Failed(f'not one of {len(files)} images could be refined')
 
+# %% ../nbs/87_stages.ipynb #e8b2d735
 def _refine_files(run):
     "Restorations of this process's share, and those of them that get a control"
     ids, plans = list(run.data.ood_files()), plan_each(run)
@@ -154,6 +155,7 @@ def finetune(run): # `Run`
             run.say(f'Stage 2  {name}: nothing to do')
         else: _finetune(run, name)
 
+# %% ../nbs/87_stages.ipynb #7657d091
 def _finetune(run, name):
     "Train a model of Stage 2 on the pairs that are its own"
     pairs, changes = ([], dict(id_ratio=1.)) if name == 'old-pairs' else (_ood_pairs(run, name), {})
@@ -165,6 +167,7 @@ def _finetune(run, name):
     train(run, name, pairs, **changes)
     run.timed(f'finetune {name}', began, run.settings['iterations'], 'iterations')
 
+# %% ../nbs/87_stages.ipynb #744612b3
 def _ood_pairs(run, name):
     "Unlabelled images with kept targets, or with the truth, as far as a crop fits into them"
     truth, rows = run.data['ood_truth'], run.kept() if name == 'adapted' else read_jsonl(run/'pseudo/metadata.jsonl')
@@ -257,6 +260,7 @@ def _others(judged, files):
         except Unreadable: return True
     return not judged <= {*files} or not all(broken(files[i]) for i in {*files} - judged)
 
+# %% ../nbs/87_stages.ipynb #e8647a5a
 def report(run): # `Run`
     "Write the table and `report.html`"
     from lego_nb.controls import findings, findings_text

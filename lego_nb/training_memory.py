@@ -23,6 +23,7 @@ def blocks_of(net): # a module
         if own[type(o)] > 1: yield o
         else: yield from blocks_of(o)
 
+# %% ../nbs/52b_training_memory.ipynb #dea0d7ed
 def recompute(model): # restorer, or a module that holds one; changed in place
     "Let blocks keep their input alone and compute the rest again in the backward pass. Returns how many."
     from torch.utils.checkpoint import checkpoint
@@ -118,6 +119,7 @@ def step_room(training): # `Adaptation`
     coming = 0 if training.optimizer.state else (2 if s.eight_bit else 8)*sum(p.numel() for p in training.params)
     return .95*(torch.cuda.memory_allocated(device) + free_room(device) - coming)
 
+# %% ../nbs/52b_training_memory.ipynb #34adc535
 def fit_parts(
     training, # `Adaptation`, whose parts and model are changed
     room,     # bytes that a step may take in all
@@ -135,4 +137,3 @@ def fit_parts(
     training.parts = s.accumulate or int(acc.gather(torch.tensor([-(-share//k)], device=acc.device)).max())
     if again or not s.accumulate and training.parts > 1:
         acc.print(f'finetune  {room/1e9:.3g} GB of memory: a batch in {training.parts} parts' + ', activations computed again'*again, flush=True)
-

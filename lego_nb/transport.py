@@ -56,6 +56,7 @@ def _measure(images, latents, patch):
     if res.n < 2: raise UserError(f'{res.images} images with {res.n} patches: statistics need more')
     return res.gaussian()
 
+# %% ../nbs/72_transport.ipynb #33a1b7b5
 def fit_transport(
     restored, # images 3×H×W, about a dozen
     natural,  # photographs 3×H×W, about a dozen

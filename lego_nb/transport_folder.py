@@ -22,6 +22,7 @@ def _read_all(files, restorer=None):
         x = read_image(f)
         yield x if restorer is None else restorer.restore(x[None])[0].cpu()
 
+# %% ../nbs/73_transport_folder.ipynb #0448be74
 def fit_files(
     restored,         # dict id -> Path: restorations, or what `restorer` shall restore
     natural,          # dict id -> Path: photographs

@@ -39,6 +39,7 @@ def propose_all(
     made = {p.name: non_local_means(x, p.nlm) if p.nlm else refine(oracle, x, replace(base, **p.settings), ids=list(images))[0] for p in plans}
     return {name: dict(zip(images, y.cpu())) for name, y in made.items()}
 
+# %% ../nbs/78_trial.ipynb #9151b564
 def judge_all(
     judge,    # `Judge`
     images,   # id -> 3×H×W, restorations
@@ -67,6 +68,7 @@ def trial_lines(
     said = 'neither go nor no-go' if not found['verdict'] else 'no-go' if found['chosen'] == 'keep' else 'go'
     return [*(line(o) for o in found['plans'][1:]), f"{said}: {found['why']}"]
 
+# %% ../nbs/78_trial.ipynb #74270503
 def judged_best(
     rows,  # from `judge_all`
     plans, # list of `Plan`

@@ -32,6 +32,7 @@ def noise_of_many_kinds(
     sigma = torch.where(dice.chance(.6), dice.uniform(1, 45, 1), dice.log(1, 45, 1))
     return x + e*sigma/255
 
+# %% ../nbs/55_triples.ipynb #1ca8419a
 def wide_faults(
     x,    # B×3×H×W in [0,1]
     dice, # `Dice`
@@ -57,6 +58,7 @@ def dream(
     texture = coloured(dice.normal_like(x), dice.uniform(.5, 2.))*dice.uniform(0, 8, 1)/255
     return (y + torch.where(dice.chance(.5), texture, torch.zeros_like(y))).clamp(0, 1)
 
+# %% ../nbs/55_triples.ipynb #a29593aa
 def drawn_settings(
     dice,   # `Dice`
     prompt, # of the generation
@@ -67,6 +69,7 @@ def drawn_settings(
     return RefineSettings(prompt=prompt, t0=t0, steps=steps, guidance=dice.one(.5, 4), min_side=None,
                           inject_steps=min(int(dice.one(0, 3)), steps), solver=dice.pick(['euler', 'fireflow', 'midpoint']))
 
+# %% ../nbs/55_triples.ipynb #e117d772
 def classical(
     r,    # B×3×H×W in [0,1]
     dice, # `Dice`
@@ -92,6 +95,7 @@ def proposals(
     t = torch.where(dice.chance(.35), r + (t - r)*dice.uniform(.1, 1.4, 1), t)
     return torch.where(dice.chance(.08), t*dice.uniform(.93, 1.07, 3) + dice.uniform(-.03, .03, 1), t).clamp(0, 1)
 
+# %% ../nbs/55_triples.ipynb #ba88e64d
 def refined_at_random(
     oracle, # `Oracle`
     prompt=PROMPT, # of the generation
@@ -99,6 +103,7 @@ def refined_at_random(
     "Make a proposer of an oracle whose settings are drawn anew each time"
     return lambda r, dice: refine(oracle, r, drawn_settings(dice, prompt))[0]
 
+# %% ../nbs/55_triples.ipynb #46715933
 @torch.no_grad()
 def make_triples(
     x,         # B×3×H×W clean crops in [0,1]

@@ -139,6 +139,7 @@ def verdict_lines(
         return [v.stopped if v.stopped and v.keeps else '; '.join(dict.fromkeys(why[:3] + more))] + _true(v)
     return said + ['; '.join([_settings(v, g) for g in groups[:3]] + more)]*bool(groups) + _true(v)
 
+# %% ../nbs/69_verdict.ipynb #87466ea3
 def _true(v):
     "What is true, in a line, where it is known"
     return [f'true: {with_interval(v.true[0])}' + _measured(v.scores)] if v.true else []

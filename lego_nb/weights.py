@@ -76,6 +76,7 @@ def split_lora(lora): # as the setting: PATH or ID, with :weight behind it
     try: return name, float(weight) if name else 1/0
     except (ValueError, ZeroDivisionError): return str(lora), 1.
 
+# %% ../nbs/33c_weights.ipynb #ec861c64
 def find_lora(lora): # as the setting
     "Find the Path of a LoRA's one .safetensors file, fetched from the hub if need be, and its weight. `UserError`: there is none, or a choice"
     name, weight = split_lora(lora)
@@ -87,6 +88,7 @@ def find_lora(lora): # as the setting
     if files[0].suffix != '.safetensors': raise UserError(f'--oracle-lora {name}: give a .safetensors file; others may hold programs')
     return files[0], weight
 
+# %% ../nbs/33c_weights.ipynb #10c474d8
 def _hub_lora(name):
     from huggingface_hub import snapshot_download
     owner, model, *file = name.split('/')
@@ -178,6 +180,7 @@ def check_weights(s, # settings: oracle, dtype, speed, memory, oracle_file, orac
     check_speed(speed, device)
     return folder, *chosen_dtype(s.get('dtype'), device, index_family(model_index(folder)).half), path
 
+# %% ../nbs/33c_weights.ipynb #44982742
 def open_oracle(s, # as in `check_weights`
                 device, # torch device
                 texts=(), # prompts that will be asked

@@ -72,6 +72,7 @@ def restore(self:Worker, ids, # of images
     model = self.once(restorer, lambda: run.load(restorer, run.settings['restorer_dtype']))
     restore_files(run, {i: files[i] for i in ids}, model, patience=len(ids) + 1)
 
+# %% ../nbs/86c_worker.ipynb #9ad7be64
 @patch
 def refine(self:Worker, ids, # of images
            plan, # name of a `Plan`
@@ -99,11 +100,13 @@ def judge(self:Worker, ids): # of images
     "The judge's opinion of targets"
     judge_targets(self.run, ids)
 
+# %% ../nbs/86c_worker.ipynb #2e83b831
 @patch
 def choose(self:Worker, ids): # of nothing: the sample is drawn from all
     "The choice of a plan"
     settle_choice(self.run, self.oracle)
 
+# %% ../nbs/86c_worker.ipynb #d5f69433
 @patch
 def evaluate(self:Worker, ids, # of test images
              model, # its path
@@ -130,6 +133,7 @@ def _do(self:Worker, row):
         return f'{type(e).__name__}: {e if known else traceback.format_exc()}'
     return ''
 
+# %% ../nbs/86c_worker.ipynb #db3c60b7
 @patch
 def __call__(self:Worker,
     row, # dict(at, do, ids, how): its number, a method, JSON of ids and of named parameters

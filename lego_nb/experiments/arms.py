@@ -55,6 +55,7 @@ def _oracle_settings(
     if kind == 'flowedit': return replace(s, t0=FLOWEDIT_T0, strength=None, **FLOWEDIT)
     return replace(s, inject_steps=0) if kind == 'no-injection' else s
 
+# %% ../../nbs/experiments/arms.ipynb #319208e6
 def refined(
     run:Run,  # whose oracle refines
     files,    # id -> image

@@ -76,6 +76,7 @@ def summary(
 # %% ../../nbs/experiments/contest.ipynb #a6f2cd8a
 def _digits(metric): return 4 if metric == 'gmsd' else 3 if metric == 'ssim' else 2
 
+# %% ../../nbs/experiments/contest.ipynb #94594bae
 def _entrant_lines(
     result, # of `summary`
 ):          # lists of cells

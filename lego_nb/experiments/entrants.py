@@ -55,6 +55,7 @@ def _train_noise(run):
     state, start = run/'checkpoints/noise-da-state', run.load(run.settings['restorer'])
     run.keep(adapt_noise(start, run.data.id_pairs(), run.data.ood_files(), s, state, bars()), 'noise-da')
 
+# %% ../../nbs/experiments/entrants.ipynb #52a3be50
 def _train_baryir(
     run:Run,   # of a task
     name,      # of the checkpoint
@@ -86,11 +87,13 @@ def _labels(run):
         refine(run)
     gate(run)
 
+# %% ../../nbs/experiments/entrants.ipynb #077361c2
 def _stages(run):
     "Run Stages 0 and 1, and LEGO's part of Stage 2; where the judge refuses the oracle, as `--go-on` does."
     with clocked(run, 'labels'): _labels(run)
     with clocked(run, 'adapted'): train_arm(run, 'adapted')
 
+# %% ../../nbs/experiments/entrants.ipynb #ded40b5b
 def _lego_on(
     run:Run, # of a task
     name,    # of a checkpoint
@@ -279,6 +282,7 @@ def _choice(run):
     return {k: dict(plan=o['best'], gain=next((p['gain'] for p in o['plans'] if p['plan'] == o['best']), None), go=o['chosen'] != KEEP.name)
             for k, o in read_choice(run)['groups'].items()}
 
+# %% ../../nbs/experiments/entrants.ipynb #4b1c4b5b
 def contest_seed(
     task,        # of `TASKS`
     out,         # folder of this task and seed

@@ -43,6 +43,7 @@ class Denoiser(nn.Module):
     ):
         return self.restorer.predict(y)
 
+# %% ../../nbs/experiments/self_supervised.ipynb #323e1e7f
 def alone_loss(
     kind,     # of `ALONE`
     restorer, # with `predict`, which has gradients

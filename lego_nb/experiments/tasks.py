@@ -77,6 +77,7 @@ def _real_pairs(
     plain = all(has_pairs(root/o) for o in cameras)
     return [paired_files(root/o, what) if plain else read_layout(name, root, split, what, say=None) for o, split in cameras.items()]
 
+# %% ../../nbs/experiments/tasks.ipynb #81b35e36
 def squares(
     files, # id -> (degraded file, clean file)
     crop,  # side, pixels
